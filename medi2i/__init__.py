@@ -1,1 +1,52 @@
-"""medi2i."""
+"""medi2i: turn DRRs into X-rays without pairs, carry the masks along, and prove what survived.
+
+The functions here are the ones the command line calls; each is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from medi2i.adaptation import AdaptConfig, AdaptResult, adapt, choose_config, describe_job
+    from medi2i.drr.phantom import PhantomConfig, write_phantom_dataset
+    from medi2i.io import read_radiograph
+    from medi2i.report import write_report
+    from medi2i.translation import translate
+
+_HOMES = {
+    "AdaptConfig": "medi2i.adaptation",
+    "AdaptResult": "medi2i.adaptation",
+    "PhantomConfig": "medi2i.drr.phantom",
+    "adapt": "medi2i.adaptation",
+    "choose_config": "medi2i.adaptation",
+    "describe_job": "medi2i.adaptation",
+    "read_radiograph": "medi2i.io",
+    "translate": "medi2i.translation",
+    "write_phantom_dataset": "medi2i.drr.phantom",
+    "write_report": "medi2i.report",
+}
+
+__all__ = [
+    "AdaptConfig",
+    "AdaptResult",
+    "PhantomConfig",
+    "adapt",
+    "choose_config",
+    "describe_job",
+    "read_radiograph",
+    "translate",
+    "write_phantom_dataset",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'medi2i' has no attribute '{name}'")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

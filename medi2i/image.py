@@ -28,6 +28,7 @@ SpacingOrigin = Literal[
     "unknown",
 ]
 SpacingMm = tuple[float, float]
+Domain = Literal["source", "target"]
 
 
 @dataclass(frozen=True, slots=True)

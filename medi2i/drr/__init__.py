@@ -1,1 +1,1 @@
-
+"""Digitally reconstructed radiographs: geometry, rendering, detector physics, and the analytic phantom."""

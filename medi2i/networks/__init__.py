@@ -1,1 +1,1 @@
-
+"""Generators, discriminators and their parts: tensors in, tensors out."""

@@ -1,0 +1,203 @@
+"""The command line: parse, load, call. Heavy imports are inside the commands, so that --help is instant."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from medi2i.errors import ExitCode, Medi2iError
+
+_EXIT_CODES = (
+    "Exit codes: 0 done, 2 wrong usage, 3 done with skipped inputs, 4 nothing usable, "
+    "5 interrupted (continue with --resume), 1 other failure."
+)
+Device = Literal["auto", "cpu", "cuda", "mps"]
+DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU if there is one.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one setting; may be repeated."),
+]
+
+app = typer.Typer(
+    name="medi2i",
+    help="Turn DRRs into X-rays without pairs, carry the masks along, and prove what survived.",
+    epilog=_EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"medi2i {version('medi2i')}")
+        raise typer.Exit
+
+
+@app.callback()
+def medi2i(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Turn DRRs into X-rays without pairs, carry the masks along, and prove what survived."""
+
+
+@app.command(epilog=_EXIT_CODES)
+def phantom(
+    out: Annotated[Path, typer.Option(help="New folder for drr/, xray/ and truth/.")],
+    config: Annotated[str, typer.Option(help="Preset of configs/phantom or a YAML file.")] = "default",
+    set_: SetOption = None,
+) -> None:
+    """Make the embedded data set: phantom chests as labelled DRRs and as films, with paired truth."""
+    from medi2i.config import find_preset, load_config
+    from medi2i.drr.phantom import PhantomConfig, write_phantom_dataset
+    from medi2i.errors import OutputExistsError
+
+    if out.exists() and any(out.iterdir()):
+        raise OutputExistsError(
+            out, found="a folder with content", expected="a new folder", remedy="choose another --out"
+        )
+    settings = load_config(find_preset(config, "phantom"), PhantomConfig, set_ or ())
+    write_phantom_dataset(settings, out)
+    typer.echo(f"source domain (DRRs and masks): {out / 'drr'}")
+    typer.echo(f"target domain (films):          {out / 'xray'}")
+    typer.echo(f"true films of the DRRs:         {out / 'truth'}")
+
+
+@app.command(epilog=_EXIT_CODES)
+def adapt(
+    src: Annotated[Path | None, typer.Option(help="Source domain: folder of DRRs, with masks if any.")] = None,
+    tgt: Annotated[Path | None, typer.Option(help="Target domain: folder of X-rays.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; runs/<date>-<method> without it.")] = None,
+    method: Annotated[str | None, typer.Option(help="cyclegan, histogram or identity.")] = None,
+    config: Annotated[
+        str | None, typer.Option(help="Preset of configs/adapt or a YAML file; chosen by method and device.")
+    ] = None,
+    set_: SetOption = None,
+    device: DeviceOption = "auto",
+    truth: Annotated[
+        Path | None, typer.Option(help="True target images of source images, by name; measured, never trained on.")
+    ] = None,
+    init_from: Annotated[Path | None, typer.Option(help="Start from the weights of another run.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be read, trained and written; write nothing.")
+    ] = False,
+) -> None:
+    """Learn a translation between two unpaired folders, translate the source with its masks, and report."""
+    from medi2i import adaptation
+    from medi2i.errors import UsageError
+
+    if resume:
+        if out is None:
+            raise UsageError("--resume", found="no --out", expected="the run to continue", remedy="add --out RUN")
+        if not (out / "config.yaml").is_file():
+            raise UsageError(out, found="no run", expected="a folder with config.yaml", remedy="check --out")
+        if method or config or set_ or init_from or truth:
+            raise UsageError(
+                "--resume",
+                found="settings beside it",
+                expected="--out alone: a run continues with its own config.yaml",
+                remedy="drop them, or start a new run",
+            )
+    settings = (
+        adaptation.load_run_config(out)
+        if resume and out is not None
+        else adaptation.choose_config(method, config, set_ or (), device)
+    )
+    given = {"source": src, "target": tgt, "truth": truth, "init_from": init_from}
+    settings = settings.model_copy(update={k: str(v.resolve()) for k, v in given.items() if v is not None})
+    folder = out or adaptation.default_run_folder(settings.adapter.name)
+    if dry_run:
+        _print_plan(adaptation.describe_job(settings, out=folder, device=device))
+        return
+    typer.echo(f"run: {folder}")
+    result = adaptation.adapt(settings, out=folder, resume=resume, device=device)
+    _print_result(result)
+    if result.skipped:
+        typer.echo(f"skipped: {len(result.skipped)} image(s), listed in {folder / 'skipped.jsonl'}")
+        raise typer.Exit(ExitCode.SKIPPED_INPUTS)
+
+
+@app.command(epilog=_EXIT_CODES)
+def translate(
+    run: Annotated[Path, typer.Argument(help="Run folder of `medi2i adapt`.")],
+    location: Annotated[Path, typer.Argument(metavar="INPUT", help="An image, or a folder of images.")],
+    out: Annotated[Path, typer.Option(help="New folder for images/, masks/ and provenance.jsonl.")],
+    direction: Annotated[
+        Literal["source-to-target", "target-to-source"], typer.Option(help="Which way to translate.")
+    ] = "source-to-target",
+    device: DeviceOption = "auto",
+) -> None:
+    """Translate any image or folder with a finished run: same matrix, spacing, bit depth and format."""
+    from medi2i import translation
+
+    skipped = translation.translate(run, location, out=out, direction=direction, device=device)
+    typer.echo(f"images:     {out / 'images'}")
+    typer.echo(f"provenance: {out / 'provenance.jsonl'}")
+    if skipped:
+        typer.echo(f"skipped: {len(skipped)} image(s), listed in {out / 'skipped.jsonl'}")
+        for item in skipped:
+            typer.echo(f"  {item.file}: {item.reason}")
+        raise typer.Exit(ExitCode.SKIPPED_INPUTS)
+
+
+@app.command(epilog=_EXIT_CODES)
+def report(run: Annotated[Path, typer.Argument(help="Run folder of `medi2i adapt`.")]) -> None:
+    """Write report.html anew from a run's results.json."""
+    from medi2i.report import write_report
+
+    typer.echo(f"report: {write_report(run)}")
+
+
+def main() -> None:
+    """Entry point: one clear line and a documented exit code for every failure that has a name."""
+    _sort_logging()
+    try:
+        app(standalone_mode=True)
+    except Medi2iError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(int(error.exit_code))
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        sys.exit(int(ExitCode.INTERRUPTED))
+
+
+def _sort_logging() -> None:
+    """Keep libraries' chatter (progress of imports, deprecations) off a user's terminal."""
+    import warnings
+
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+
+
+def _print_plan(plan: dict[str, Any]) -> None:
+    for section in ("reads", "trains", "writes"):
+        typer.echo(f"{section}:")
+        for key, value in plan[section].items():
+            if isinstance(value, dict):
+                value = ", ".join(f"{k} {v}" for k, v in value.items())
+            typer.echo(f"  {key}: {value}")
+    for warning in plan["warnings"]:
+        typer.echo(f"warning: {warning}")
+
+
+def _print_result(result: Any) -> None:
+    distance = result.results["distance"]
+    shown = ", ".join(f"{name} {value:.3f}" for name, value in distance.items() if value is not None)
+    kept = result.results["structure"]["translated"]["gradient_correlation"]["median"]
+    run = result.run
+    typer.echo(f"distance to the target domain: {shown}")
+    typer.echo(f"structure kept (median gradient correlation): {kept:.3f}")
+    for warning in result.results["warnings"]:
+        typer.echo(f"warning: {warning}")
+    typer.echo(f"translated images and masks: {run / 'translated'}")
+    typer.echo(f"checkpoints:                 {run / 'checkpoints'}")
+    typer.echo(f"results:                     {run / 'results.json'}")
+    typer.echo(f"report:                      {run / 'report.html'}")

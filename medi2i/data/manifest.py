@@ -1,0 +1,243 @@
+"""What went into a run: one row an image, without any identity."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import hmac
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+
+from medi2i.data.dataset_folder import DatasetFolder, DatasetItem
+from medi2i.errors import CheckpointError, MaskMismatchError, SameDomainError, UnreadableImageError
+from medi2i.image import (
+    Domain,
+    IntensityConfig,
+    IntensityMap,
+    Radiograph,
+    SpacingMm,
+    SpacingOrigin,
+    fit_intensity,
+)
+from medi2i.io import read_radiograph
+from medi2i.io.atomic import write_text_atomically
+from medi2i.io.masks import read_mask_folder, read_mask_nifti
+
+
+@dataclass(frozen=True)
+class ManifestRow:
+    """One image of a run.
+
+    Attributes:
+        id: name of the image in results and reports, e.g. `source-0012`.
+        file: path below the domain's folder as given on the command line.
+        output: path below `translated/images`, before a change of suffix.
+        mask, valid: paths below the domain's folder, or None.
+        patient: salted hash, None when unknown; the salt is thrown away, so it can't be traced back.
+        intensity: the image's own robust range.
+        valid_fraction: how much of the matrix holds an image.
+    """
+
+    id: str
+    domain: Domain
+    file: str
+    output: str
+    sha256: str
+    rows: int
+    columns: int
+    intensity: IntensityMap
+    valid_fraction: float
+    bits_stored: int | None = None
+    mask: str | None = None
+    valid: str | None = None
+    patient: str | None = None
+    split: str = ""
+    spacing_mm: SpacingMm | None = None
+    spacing_origin: SpacingOrigin = "unknown"
+    structures: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """An image that could not be used, and why."""
+
+    domain: Domain
+    file: str
+    reason: str
+
+
+def inspect_folder(
+    folder: DatasetFolder,
+    domain: Domain,
+    intensity: IntensityConfig,
+    *,
+    salt: bytes,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[ManifestRow], list[Skipped]]:
+    """Read every image of a folder once; images that can't be read are listed, not fatal.
+
+    Raises:
+        MaskMismatchError: a mask doesn't fit its image.
+    """
+    rows: list[ManifestRow] = []
+    skipped: list[Skipped] = []
+    for index, item in enumerate(folder.items):
+        try:
+            radiograph = load_radiograph(item)
+        except UnreadableImageError as error:
+            reason = f"{error.found}; expected {error.expected}; {error.remedy}"
+            skipped.append(Skipped(domain, _below(item.path, folder.root), reason))
+        else:
+            if item.mask is not None:
+                load_masks(item.mask, folder.structures, radiograph.pixels.shape)
+            rows.append(_row(index, item, folder, domain, radiograph, intensity, salt))
+        if progress is not None:
+            progress(index + 1, len(folder.items))
+    return rows, skipped
+
+
+def load_radiograph(item: DatasetItem) -> Radiograph:
+    """One image, with the valid area and spacing that its folder gives.
+
+    Raises:
+        UnreadableImageError: it can't be decoded or is no radiograph.
+        MaskMismatchError: the folder's valid area has another matrix.
+    """
+    radiograph = read_radiograph(item.path)
+    header = radiograph.header
+    if header.spacing_mm is None and item.spacing_mm is not None:
+        header = dataclasses.replace(
+            header, spacing_mm=item.spacing_mm, spacing_origin=item.spacing_origin
+        )
+    valid = radiograph.valid
+    if item.valid is not None:
+        given = load_masks(item.valid, ("valid",), radiograph.pixels.shape)[0]
+        valid = valid & given
+    return dataclasses.replace(radiograph, header=header, valid=valid)
+
+
+def load_masks(
+    path: Path, structures: tuple[str, ...], shape: tuple[int, ...]
+) -> Bool[np.ndarray, "K H W"]:
+    """Masks of one image in the order of `structures`, from either form.
+
+    Raises:
+        MaskMismatchError: another matrix than the image, or other structures.
+    """
+    if path.is_dir():
+        masks = read_mask_folder(path, structures)[1]
+    elif path.suffix == ".png":
+        masks = read_radiograph(path).pixels[None] > 0
+    else:
+        masks = read_mask_nifti(path, structures)
+    if masks.shape[1:] != tuple(shape):
+        raise MaskMismatchError(
+            path,
+            found=f"a mask of {masks.shape[1]} rows x {masks.shape[2]} columns",
+            expected=f"the image's {shape[0]} x {shape[1]}",
+            remedy="resample the mask to its image",
+        )
+    return masks
+
+
+def require_different_domains(source: Iterable[ManifestRow], target: Iterable[ManifestRow]) -> None:
+    """Refuse to translate a domain into itself.
+
+    Raises:
+        SameDomainError: a file's content is in both domains.
+    """
+    known = {row.sha256: row for row in source}
+    shared = [(known[row.sha256], row) for row in target if row.sha256 in known]
+    if shared:
+        raise SameDomainError(
+            shared[0][0].file,
+            found=f"{len(shared)} image(s) with the same content in source and target",
+            expected="two different domains",
+            remedy="check --src and --tgt",
+        )
+
+
+def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> None:
+    """One JSON object a line."""
+    write_text_atomically(path, "".join(json.dumps(dataclasses.asdict(row)) + "\n" for row in rows))
+
+
+def read_manifest(path: Path) -> list[ManifestRow]:
+    """Inverse of `write_manifest`.
+
+    Raises:
+        CheckpointError: the file is missing or damaged.
+    """
+    try:
+        return [_from_json(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            path,
+            found=f"no readable manifest ({type(error).__name__})",
+            expected="the manifest of a run",
+            remedy="start the run anew",
+        ) from error
+
+
+def write_skipped(path: Path, skipped: Iterable[Skipped]) -> None:
+    """One JSON object a line; an empty file says that nothing was skipped."""
+    write_text_atomically(path, "".join(json.dumps(dataclasses.asdict(row)) + "\n" for row in skipped))
+
+
+def file_sha256(path: Path) -> str:
+    """Hash of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _from_json(values: dict[str, Any]) -> ManifestRow:
+    values["intensity"] = IntensityMap.from_dict(values["intensity"])
+    for key in ("structures", "notes"):
+        values[key] = tuple(values[key])
+    if values["spacing_mm"] is not None:
+        values["spacing_mm"] = tuple(values["spacing_mm"])
+    return ManifestRow(**values)
+
+
+def _row(
+    index: int,
+    item: DatasetItem,
+    folder: DatasetFolder,
+    domain: Domain,
+    radiograph: Radiograph,
+    intensity: IntensityConfig,
+    salt: bytes,
+) -> ManifestRow:
+    header = radiograph.header
+    patient = radiograph.patient_id or item.patient
+    return ManifestRow(
+        id=f"{domain}-{index:04d}",
+        domain=domain,
+        file=_below(item.path, folder.root),
+        output=item.relative.as_posix(),
+        sha256=file_sha256(item.path),
+        rows=header.rows,
+        columns=header.columns,
+        intensity=fit_intensity(radiograph, intensity),
+        valid_fraction=float(radiograph.valid.mean()),
+        bits_stored=header.bits_stored,
+        mask=_below(item.mask, folder.root) if item.mask else None,
+        valid=_below(item.valid, folder.root) if item.valid else None,
+        patient=hmac.new(salt, patient.encode(), "sha256").hexdigest()[:16] if patient else None,
+        split=item.split or "",
+        spacing_mm=header.spacing_mm,
+        spacing_origin=header.spacing_origin,
+        structures=folder.structures if item.mask else (),
+        notes=header.notes,
+    )
+
+
+def _below(path: Path, root: Path) -> str:
+    return path.resolve().relative_to(root.resolve()).as_posix()

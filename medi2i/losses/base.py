@@ -1,0 +1,58 @@
+"""What every structure loss takes and is: a pair of images in, one number out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from medi2i.config import Config
+
+
+@dataclass(frozen=True)
+class TranslationPair:
+    """An image, its translation, and what is known about the image.
+
+    Attributes:
+        source: images as they were, in [-1, 1].
+        translated: the same images in the look of the other domain.
+        source_mask: one plane a structure, in [0, 1] or bool; None when the images have no masks.
+        valid: 1 where there is an image, 0 in padding, collimation, outside the CT; None: all valid.
+    """
+
+    source: Float[Tensor, "B 1 H W"]
+    translated: Float[Tensor, "B 1 H W"]
+    source_mask: Float[Tensor, "B K H W"] | Bool[Tensor, "B K H W"] | None = None
+    valid: Float[Tensor, "B 1 H W"] | None = None
+
+
+class StructureLoss(nn.Module, ABC):
+    """A loss between an image and its translation; its weight is the config's, applied by the adapter."""
+
+    @abstractmethod
+    def forward(self, pair: TranslationPair) -> Float[Tensor, ""]:
+        """Mean over the batch, without the config's weight; 0 when the structure is kept."""
+
+
+class StructureLossSettings(Config):
+    """Settings that all structure losses have.
+
+    Attributes:
+        weight: factor of the loss in the sum that the generators minimise.
+        mask_weight: m: pixels in any structure weigh 1 + m, other valid pixels 1. Images without masks (the
+            target domain's) weigh 1 everywhere.
+    """
+
+    weight: float = Field(default=1.0, ge=0)
+    mask_weight: float = Field(default=0.0, ge=0)
+
+
+def pixel_weight(pair: TranslationPair, mask_weight: float) -> Float[Tensor, "B 1 H W"] | None:
+    """Validity times 1 + `mask_weight` where any structure is; None when every pixel weighs the same."""
+    if pair.source_mask is None or mask_weight == 0:
+        return pair.valid
+    weight = 1 + mask_weight * pair.source_mask.to(pair.source.dtype).amax(dim=1, keepdim=True)
+    return weight if pair.valid is None else weight * pair.valid

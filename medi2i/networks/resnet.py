@@ -1,0 +1,103 @@
+"""The residual generator of CycleGAN (Zhu et al. 2017, appendix 7.2; Johnson et al. 2016)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+
+from medi2i.config import Config
+from medi2i.networks.initialization import initialize_normal
+
+# tanh saturates at 1: the skip carries the image a little inside, so that its inverse stays finite
+_SKIP_RANGE = 0.97
+
+
+class ResNetGeneratorConfig(Config):
+    """Size of a residual generator; the defaults are the paper's for images of 256 px and more.
+
+    `residual_output` adds the input, through the inverse of the final tanh, to what the network paints: the
+    untrained generator is then the identity, full-resolution detail can't be lost in the bottleneck, and a
+    small network learns only the difference between the domains (not in the paper).
+    """
+
+    width: int = Field(default=64, gt=0)
+    blocks: int = Field(default=9, ge=0)
+    upsample: Literal["transposed", "resize_conv"] = "transposed"
+    residual_output: bool = False
+
+    def build(self, *, seed: int) -> ResNetGenerator:
+        """A generator with weights from N(0, 0.02) drawn by `seed`."""
+        generator = ResNetGenerator(self)
+        initialize_normal(generator, seed=seed)
+        if self.residual_output:
+            nn.init.zeros_(generator.paint[-1].weight)  # type: ignore[arg-type]
+        return generator
+
+
+class ResNetGenerator(nn.Module):
+    """c7s1-64, d128, d256, R256 x n, u128, u64, c7s1-1; instance norm without affine; tanh."""
+
+    size_multiple = 4
+
+    def __init__(self, config: ResNetGeneratorConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.residual_output = config.residual_output
+        self.encode = nn.Sequential(
+            nn.ReflectionPad2d(3),
+            nn.Conv2d(1, width, 7),
+            *_norm_relu(width),
+            nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
+            *_norm_relu(2 * width),
+            nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1),
+            *_norm_relu(4 * width),
+        )
+        self.transform = nn.Sequential(*(_ResidualBlock(4 * width) for _ in range(config.blocks)))
+        self.decode = nn.Sequential(
+            *_upsampling(4 * width, 2 * width, config.upsample),
+            *_norm_relu(2 * width),
+            *_upsampling(2 * width, width, config.upsample),
+            *_norm_relu(width),
+        )
+        self.paint = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(width, 1, 7))
+
+    def forward(self, image: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"]:
+        painted: Tensor = self.paint(self.decode(self.transform(self.encode(image))))
+        painted = painted.to(image.dtype)  # under autocast: gray levels in half precision would band
+        if self.residual_output:
+            painted = painted + torch.atanh(_SKIP_RANGE * image.clamp(-1, 1))
+        return torch.tanh(painted)
+
+
+class _ResidualBlock(nn.Module):
+    """Two reflect-padded convolutions with instance norm; no activation after the sum."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(channels, channels, 3),
+            *_norm_relu(channels),
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(channels, channels, 3),
+            nn.InstanceNorm2d(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = x + self.layers(x)
+        return out
+
+
+def _norm_relu(channels: int) -> tuple[nn.Module, nn.Module]:
+    return nn.InstanceNorm2d(channels), nn.ReLU()
+
+
+def _upsampling(channels_in: int, channels_out: int, kind: str) -> tuple[nn.Module, ...]:
+    if kind == "transposed":
+        return (nn.ConvTranspose2d(channels_in, channels_out, 3, stride=2, padding=1, output_padding=1),)
+    # resize-convolution has no checkerboard (Odena et al. 2016)
+    return nn.Upsample(scale_factor=2), nn.ReflectionPad2d(1), nn.Conv2d(channels_in, channels_out, 3)

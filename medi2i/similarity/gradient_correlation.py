@@ -1,0 +1,78 @@
+"""Gradient correlation of two images (Hiasa et al., "Cross-modality image synthesis from unpaired data using
+CycleGAN", SASHIMI 2018, gradient-consistency loss; after Penney et al., IEEE TMI 1998).
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from medi2i.similarity.weighting import at_least_float32, masked_mean_per_image
+
+# Variance of a gradient, in squared image units a pixel, below which it is rounding and not structure: a
+# thousandth of the variance that one 16-bit code of the range [-1, 1] makes.
+MINIMUM_GRADIENT_VARIANCE = 1e-12
+
+
+def gradient_correlation(
+    x: Float[Tensor, "B 1 H W"],
+    y: Float[Tensor, "B 1 H W"],
+    weight: Float[Tensor, "B 1 H W"] | None = None,
+    *,
+    undefined: float = 0.0,
+) -> Float[Tensor, " B"]:
+    """0.5 * (NCC(dx x, dx y) + NCC(dy x, dy y)) of each image, in [-1, 1]; 1 for x and a*x + b with a > 0.
+
+    NCC is the global, mean-free, weighted correlation of central differences, which exist in all but the
+    outermost rows or columns. A difference counts with the weight of its centre pixel, and not at all when
+    one of its three pixels has weight 0. Computed in float32 (float64 stays) under autocast too, without a
+    copy to the host.
+
+    When only one of the two images varies along an axis, that axis scores 0, without a gradient: no direction
+    is better than another there. An axis along which neither varies is left out.
+
+    Args:
+        x, y: images, at least 3 x 3.
+        weight: >= 0, e.g. valid mask times structure weight.
+        undefined: result where neither image has a gradient: 0 suits a loss, NaN a metric.
+    """
+    x, y = at_least_float32(x), at_least_float32(y)
+    total = torch.zeros(x.shape[0], dtype=x.dtype, device=x.device)
+    axes = torch.zeros_like(total)
+    for dim in (-1, -2):
+        correlation, counted = _correlate(
+            _central_difference(x, dim), _central_difference(y, dim), _stencil_weight(weight, dim)
+        )
+        total = total + correlation
+        axes = axes + counted.to(total.dtype)
+    return torch.where(axes > 0, total / axes.clamp(min=1), torch.full_like(total, undefined))
+
+
+def _central_difference(image: Tensor, dim: int) -> Tensor:
+    inner = image.shape[dim] - 2
+    return (image.narrow(dim, 2, inner) - image.narrow(dim, 0, inner)) / 2
+
+
+def _stencil_weight(weight: Tensor | None, dim: int) -> Tensor | None:
+    if weight is None:
+        return None
+    inner = weight.shape[dim] - 2
+    both_ends = (weight.narrow(dim, 0, inner) > 0) & (weight.narrow(dim, 2, inner) > 0)
+    return weight.narrow(dim, 1, inner) * both_ends
+
+
+def _correlate(g: Tensor, h: Tensor, weight: Tensor | None) -> tuple[Float[Tensor, " B"], Bool[Tensor, " B"]]:
+    """NCC of two gradients, and whether at least one of them varies."""
+    g = g - masked_mean_per_image(g, weight)[:, None, None, None]
+    h = h - masked_mean_per_image(h, weight)[:, None, None, None]
+    variance_g = masked_mean_per_image(g * g, weight)
+    variance_h = masked_mean_per_image(h * h, weight)
+    covariance = masked_mean_per_image(g * h, weight)
+    # not "greater than": a NaN must come out as NaN, not as an image without gradients
+    varies_g = ~(variance_g <= MINIMUM_GRADIENT_VARIANCE)
+    varies_h = ~(variance_h <= MINIMUM_GRADIENT_VARIANCE)
+    # where before the root: its derivative at 0 is infinite, and infinity times 0 would be NaN
+    product = torch.where(varies_g & varies_h, variance_g * variance_h, torch.ones_like(covariance))
+    correlation = torch.where(varies_g & varies_h, covariance / product.sqrt(), torch.zeros_like(covariance))
+    return correlation, varies_g | varies_h

@@ -1,0 +1,340 @@
+"""Translate whole images with a trained run and write a data set folder: images, masks, provenance."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import secrets
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32
+from pydantic import TypeAdapter
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from medi2i.adapters import AdapterConfig, Direction, DomainAdapter
+from medi2i.config import validate_config
+from medi2i.data.dataset_folder import discover
+from medi2i.data.manifest import (
+    ManifestRow,
+    Skipped,
+    file_sha256,
+    inspect_folder,
+    load_radiograph,
+    write_manifest,
+    write_skipped,
+)
+from medi2i.data.unpaired import DataConfig, input_intensity, item_of, resize, working_shape
+from medi2i.errors import NothingUsableError, OutputExistsError, UnreadableImageError
+from medi2i.image import Domain, IntensityMap, Radiograph
+from medi2i.io import output_name, write_radiograph
+from medi2i.io.atomic import write_text_atomically
+from medi2i.training.checkpoint import Checkpoint, checkpoint_path, load_checkpoint
+from medi2i.training.interruption import StopRequest, stop_on_signals
+from medi2i.training.loop import DeviceName, load_networks, make_accelerator
+from medi2i.training.progress import Progress
+
+_DETAIL_GAIN = (0.25, 4.0)
+
+
+@dataclass(frozen=True)
+class Translator:
+    """A trained adapter with everything that brings stored values in and out.
+
+    Attributes:
+        intensities: each domain's map, fitted on its training images.
+        origin: where the weights come from, for provenance.
+    """
+
+    adapter: DomainAdapter
+    data: DataConfig
+    intensities: dict[str, IntensityMap]
+    device: torch.device
+    origin: dict[str, Any]
+
+    def translate(
+        self, image: Float32[np.ndarray, "H W"], valid: Bool[np.ndarray, "H W"], direction: Direction
+    ) -> tuple[Float32[np.ndarray, "H W"], dict[str, Any]]:
+        """One image in [-1, 1] at its own matrix, and how it was done.
+
+        The network sees the image at working scale. When that is smaller than the image, the detail the
+        network did not see (image minus its smoothed self) is added back, scaled by how much the network
+        changed the contrast of the detail it did see (a Laplacian pyramid of two levels).
+        """
+        full = torch.from_numpy(image)[None]
+        mask = torch.from_numpy(valid).float()[None]
+        rows, columns = image.shape
+        shape = working_shape(rows, columns, self.data.working_size)
+        small = resize(full, shape)
+        small_valid = (resize(mask, shape) > 0.5).float()
+        translated = translate_whole(self.adapter, small, small_valid, direction, self.device)
+        how: dict[str, Any] = {"working_rows": shape[0], "working_columns": shape[1], "detail_gain": None}
+        if shape != (rows, columns):
+            smaller = max(shape) < max(rows, columns)
+            gain = _detail_gain(small, translated) if smaller else 0.0
+            how["detail_gain"] = round(gain, 4) if smaller else None
+            lifted = resize(translated, (rows, columns))
+            detail = full - resize(small, (rows, columns))
+            translated = (lifted + gain * detail).clamp(-1, 1)
+        result = torch.where(mask > 0.5, translated, torch.tensor(-1.0))
+        return result[0].numpy(), how
+
+
+def translate_whole(
+    adapter: DomainAdapter, image: Tensor, valid: Tensor, direction: Direction, device: torch.device
+) -> Tensor:
+    """One (1, H, W) image through an adapter on its device: padded to the adapter's multiple, cropped back."""
+    height, width = image.shape[-2:]
+    pad = (0, -width % adapter.size_multiple, 0, -height % adapter.size_multiple)
+    padded = F.pad(image[None], pad, mode="replicate").to(device)
+    valid_padded = F.pad(valid[None].float(), pad).to(device)
+    with torch.inference_mode():
+        out = adapter.translate(padded, direction=direction, valid=valid_padded)
+    return out[0, :, :height, :width].float().cpu()
+
+
+def domains(direction: Direction) -> tuple[Domain, Domain]:
+    """(from, to) of a direction."""
+    return ("source", "target") if direction == "source-to-target" else ("target", "source")
+
+
+def load_translator(run: Path, *, device: DeviceName = "auto", which: str = "BEST") -> Translator:
+    """The translator of a run folder, from the checkpoint that the written rule chose.
+
+    Raises:
+        CheckpointError: the run holds no (undamaged) checkpoint.
+    """
+    folder = run / "checkpoints"
+    checkpoint = load_checkpoint(folder, which)
+    engine = make_accelerator(device, "fp32").device
+    adapter = build_adapter(checkpoint, folder).to(engine).eval()
+    weights = checkpoint_path(folder, which) / ("average" if checkpoint.average else "networks")
+    return Translator(
+        adapter=adapter,
+        data=validate_config(checkpoint.state["data"], DataConfig, str(folder)),
+        intensities={k: IntensityMap.from_dict(v) for k, v in checkpoint.state["intensities"].items()},
+        device=engine,
+        origin={
+            "method": checkpoint.state["adapter"]["name"],
+            "step": checkpoint.step,
+            "weights_sha256": file_sha256(weights.with_suffix(".safetensors")),
+        },
+    )
+
+
+def build_adapter(checkpoint: Checkpoint, origin: Path) -> DomainAdapter:
+    """The adapter of a checkpoint, with averaged weights where there are any.
+
+    Raises:
+        CheckpointError: the weights don't fit the configuration stored beside them.
+    """
+    config: Any = TypeAdapter(AdapterConfig).validate_python(checkpoint.state["adapter"])
+    adapter: DomainAdapter = config.build(seed=0)
+    load_networks(adapter, checkpoint.networks | checkpoint.average, origin)
+    return adapter
+
+
+def translate(
+    run: Path,
+    location: Path,
+    *,
+    out: Path,
+    direction: Direction = "source-to-target",
+    device: DeviceName = "auto",
+) -> list[Skipped]:
+    """Translate a file or folder with a trained run and write a data set folder.
+
+    Args:
+        run: a run folder of `medi2i adapt`.
+        location: an image, or a data set folder.
+        out: new folder, or one that an interrupted translation left.
+
+    Returns:
+        images that could not be used; `out/skipped.jsonl` lists them.
+
+    Raises:
+        OutputExistsError: `out` holds something else.
+        NothingUsableError: not one image could be used.
+        InterruptedRunError: Ctrl-C or SIGTERM; calling again continues.
+    """
+    if out.exists() and any(out.iterdir()) and not (out / "provenance.jsonl").is_file():
+        raise OutputExistsError(
+            out, found="a folder with other content", expected="a new folder", remedy="choose another --out"
+        )
+    translator = load_translator(run, device=device)
+    with stop_on_signals() as stop:
+        folder = discover(location)
+        domain = domains(direction)[0]
+        reading = Progress("reading", len(folder.items))
+        rows, skipped = inspect_folder(
+            folder,
+            domain,
+            translator.data.intensity(domain),
+            salt=secrets.token_bytes(16),
+            progress=lambda done, total: _tick(reading, stop, out),
+        )
+        reading.close()
+        if not rows:
+            raise NothingUsableError(
+                location,
+                found=f"{len(skipped)} image(s), none usable; the first: {skipped[0].reason}",
+                expected="projection radiographs",
+                remedy="see docs/dataset-folder.md for what is read",
+            )
+        out.mkdir(parents=True, exist_ok=True)
+        write_manifest(out / "manifest.jsonl", rows)
+        write_skipped(out / "skipped.jsonl", skipped)
+        write_translations(translator, rows, folder.root, out, direction=direction, stop=stop)
+    return skipped
+
+
+def _tick(progress: Progress, stop: StopRequest, out: Path) -> None:
+    progress.advance()
+    stop.raise_if_requested(str(out), "run the same command again to continue")
+
+
+def write_translations(
+    translator: Translator,
+    rows: Sequence[ManifestRow],
+    root: Path,
+    out: Path,
+    *,
+    direction: Direction,
+    stop: StopRequest,
+) -> None:
+    """Translate the images of a manifest into `out/images`, with their masks and tables.
+
+    What an earlier, interrupted call finished with the same weights is left as it is.
+
+    Raises:
+        InterruptedRunError: a stop was requested; finished images stay.
+    """
+    provenance = out / "provenance.jsonl"
+    finished = _finished(provenance, out)
+    (out / "images").mkdir(parents=True, exist_ok=True)
+    _write_tables(rows, out)
+    names = output_names(rows)
+    progress = Progress("translating", len(rows))
+    with provenance.open("a", encoding="utf-8") as stream:
+        for row in rows:
+            key = _key(row, translator, direction)
+            if key not in finished:
+                record = _translate_one(translator, row, root, out, names[row.id], direction)
+                stream.write(json.dumps({"key": key} | record) + "\n")
+                stream.flush()
+            progress.advance()
+            stop.raise_if_requested(str(out), "run the same command again to continue")
+    progress.close()
+
+
+def output_names(rows: Sequence[ManifestRow]) -> dict[str, Path]:
+    """Where below `images/` each image is written; names that would collide keep their old suffix inside."""
+    names: dict[str, Path] = {}
+    taken: set[Path] = set()
+    for row in rows:
+        name = output_name(Path(row.output))
+        if name in taken:
+            name = name.with_name(f"{Path(row.output).name}{name.suffix}")
+        taken.add(name)
+        names[row.id] = name
+    return names
+
+
+def _translate_one(
+    translator: Translator, row: ManifestRow, root: Path, out: Path, name: Path, direction: Direction
+) -> dict[str, Any]:
+    here, there = domains(direction)
+    radiograph = load_radiograph(item_of(row, root))
+    incoming = input_intensity(row, translator.intensities[here], translator.data)
+    outgoing = translator.intensities[there]
+    image = incoming.to_network(radiograph.pixels, radiograph.header)
+    translated, how = translator.translate(image, radiograph.valid, direction)
+    path = out / "images" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_radiograph(
+        path,
+        outgoing.to_stored(translated, radiograph.header),
+        header=radiograph.header,
+        template=root / row.file,
+        method=translator.origin["method"],
+    )
+    if row.mask:
+        _carry_mask(root / row.mask, out / "masks", name)
+    return {
+        "id": row.id,
+        "input_sha256": row.sha256,
+        "output_sha256": file_sha256(path),
+        "direction": direction,
+        **translator.origin,
+        **how,
+        "input_intensity": incoming.to_dict(),
+        "output_intensity": outgoing.to_dict(),
+        "clipped_fraction": incoming.clipped_fraction(radiograph.pixels, radiograph.valid, radiograph.header),
+        "bits_stored": radiograph.header.bits_stored,
+        "valid_fraction": row.valid_fraction,
+    }
+
+
+def _carry_mask(mask: Path, folder: Path, name: Path) -> None:
+    """Masks in the form they came in, byte for byte."""
+    stem = folder / name.parent / name.name.removesuffix(".gz").rsplit(".", 1)[0]
+    if mask.is_dir():
+        shutil.copytree(mask, stem, dirs_exist_ok=True)
+        return
+    suffix = ".nii.gz" if mask.name.endswith(".nii.gz") else mask.suffix
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(mask, stem.with_name(stem.name + suffix))
+
+
+def _write_tables(rows: Sequence[ManifestRow], out: Path) -> None:
+    """`dataset.json` and `patients.csv`, so that the output is a data set folder itself."""
+    structures = next((row.structures for row in rows if row.structures), ())
+    spacings = {row.spacing_mm for row in rows if row.spacing_mm is not None}
+    dataset: dict[str, Any] = {"structures": list(structures), "synthetic": True}
+    if len(spacings) == 1:
+        dataset["spacing_mm"] = list(spacings.pop())
+    write_text_atomically(out / "dataset.json", json.dumps(dataset, indent=1))
+    names = output_names(rows)
+    known = [f"{names[row.id].as_posix()},{row.patient}\n" for row in rows if row.patient]
+    if known:
+        write_text_atomically(out / "patients.csv", "file,patient\n" + "".join(known))
+
+
+def _finished(provenance: Path, out: Path) -> set[str]:
+    """Keys of the images that an earlier call finished; a line cut off by a crash doesn't count."""
+    if not provenance.is_file():
+        return set()
+    keys, kept = set(), []
+    present = {file_sha256(path) for path in (out / "images").rglob("*") if path.is_file()}
+    for line in provenance.read_text(encoding="utf-8").splitlines():
+        try:
+            record = json.loads(line)
+            key, output = record["key"], record["output_sha256"]
+        except (ValueError, KeyError, TypeError):
+            continue
+        if output in present:
+            keys.add(key)
+            kept.append(line + "\n")
+    write_text_atomically(provenance, "".join(kept))
+    return keys
+
+
+def _key(row: ManifestRow, translator: Translator, direction: Direction) -> str:
+    facts = (row.id, row.sha256, translator.origin["weights_sha256"], direction)
+    return hashlib.sha256("|".join(facts).encode()).hexdigest()[:24]
+
+
+def _detail_gain(before: Tensor, after: Tensor) -> float:
+    """How much the translation scaled fine detail: regression slope of its gradients on the input's."""
+    slopes = [torch.diff(image, dim=dim) for dim in (-1, -2) for image in (before, after)]
+    numerator = sum(float((slopes[i] * slopes[i + 1]).sum()) for i in (0, 2))
+    denominator = sum(float(slopes[i].square().sum()) for i in (0, 2))
+    low, high = _DETAIL_GAIN
+    return min(high, max(low, numerator / denominator)) if denominator else low
