@@ -48,7 +48,16 @@ def write_text_atomically(path: Path, text: str) -> None:
         DiskFullError: the device or the quota is full; `path` is as it was.
         EnvironmentProblemError: the operating system refuses to write; `path` is as it was.
     """
-    content = text.encode("utf-8")
+    write_bytes_atomically(path, text.encode("utf-8"))
+
+
+def write_bytes_atomically(path: Path, content: bytes) -> None:
+    """Write bytes as `write_atomically` does; encoders that hide the reason of a failed write need this.
+
+    Raises:
+        DiskFullError: the device or the quota is full; `path` is as it was.
+        EnvironmentProblemError: the operating system refuses to write; `path` is as it was.
+    """
 
     def write(unfinished: Path) -> None:
         unfinished.write_bytes(content)

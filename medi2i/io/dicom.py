@@ -43,7 +43,7 @@ def read(path: Path, options: ReadOptions = DEFAULT_OPTIONS) -> Radiograph:
         dataset = load_dataset(path)
         notes = check_is_radiograph(path, dataset)
         check_pixel_data_complete(path, dataset)
-        stored = read_stored_values(path, dataset)
+        stored, codec_notes = read_stored_values(path, dataset)
         decoded = decode_values(path, dataset, stored, apply_voi=options.apply_voi)
         check_finite(path, decoded.pixels)
         spacing = find_spacing(path, dataset, isocenter=options.isocenter)
@@ -60,9 +60,9 @@ def read(path: Path, options: ReadOptions = DEFAULT_OPTIONS) -> Radiograph:
         bits_stored=int(dataset.BitsStored),
         value_range=decoded.value_range,
         modality=modality,
-        notes=(*notes, *decoded.notes, *spacing.notes, *geometry_notes, *warned),
+        notes=(*notes, *codec_notes, *decoded.notes, *spacing.notes, *geometry_notes, *warned),
     )
-    # declared padding may be the extreme value, and hide a collimator's edge that is the next
-    image = np.where(declared, decoded.pixels, decoded.pixels[declared].min())
+    # declared padding may be more extreme than a collimator's edge, and hide it
+    image = np.where(declared, decoded.pixels, np.median(decoded.pixels[declared]))
     valid = declared & find_exposed_field(image)
     return Radiograph(decoded.pixels, valid if valid.any() else declared, header, patient_id)

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import struct
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,10 @@ from medi2i.errors import EnvironmentProblemError
 from medi2i.io.guard import decoding, refuse
 
 _JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
-_UNDEFINED_LENGTH = 0xFFFFFFFF
+# what libjpeg inside gdcm prints before it tries 12 bits
+_HARMLESS = frozenset(
+    {"Unsupported JPEG data precision 12", "Invalid SOS parameters for sequential JPEG", ""}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ def check_gdcm_can_be_imported() -> None:
         )
 
 
-def read_stored_values(path: Path, dataset: Any) -> np.ndarray:
+def read_stored_values(path: Path, dataset: Any) -> tuple[np.ndarray, list[str]]:
     """Stored values of the first frame, before any LUT.
 
     Args:
@@ -59,7 +63,7 @@ def read_stored_values(path: Path, dataset: Any) -> np.ndarray:
         dataset: its pydicom data set, already known to be grey and of plausible size.
 
     Returns:
-        (Rows, Columns) integers within the stored bits.
+        (Rows, Columns) integers within the stored bits, and notes.
 
     Raises:
         UnreadableImageError: the pixel data is cut off, contradicts the header, or can't be decoded.
@@ -67,28 +71,19 @@ def read_stored_values(path: Path, dataset: Any) -> np.ndarray:
     from pydicom.pixels import pixel_array
 
     shape = (int(dataset.Rows), int(dataset.Columns))
+    notes: list[str] = []
     with decoding(path, "pixel data"):
         compressed = bool(dataset.file_meta.TransferSyntaxUID.is_compressed) and not _is_deflated(dataset)
-    if not compressed:
+    if compressed:
+        stored = _decode_compressed(path, dataset, shape, notes)
+    else:
         _check_native(path, dataset, shape)
         with decoding(path, "pixel data"):
             stored = pixel_array(dataset, index=0)
-    else:
-        syntax = str(dataset.file_meta.TransferSyntaxUID)
-        with decoding(path, "pixel data"):
-            frame = _first_frame(dataset)
-        codestream = parse_codestream(frame)
-        _check_codestream(path, codestream, shape)
-        with decoding(path, f"pixel data ({dataset.file_meta.TransferSyntaxUID.name})"):
-            if syntax == _JPEG_EXTENDED and codestream is not None and codestream.precision == 12:
-                stored = _decode_jpeg_12_bit(frame, shape)
-            else:
-                stored = pixel_array(dataset, index=0)
     if stored.shape != shape:
         raise refuse(path, f"decoded pixels of shape {stored.shape}", expected=f"{shape} (Rows, Columns)")
     smallest, largest = stored_range(dataset)
-    clipped: np.ndarray = np.clip(stored, smallest, largest)  # lossy codecs overshoot the stored bits
-    return clipped
+    return np.clip(stored, smallest, largest), notes  # lossy codecs overshoot the stored bits
 
 
 def stored_range(dataset: Any) -> tuple[int, int]:
@@ -122,6 +117,25 @@ def parse_codestream(frame: bytes) -> Codestream | None:
         (length,) = struct.unpack(">H", frame[position + 2 : position + 4])
         position += 2 + length
     return None
+
+
+def _decode_compressed(path: Path, dataset: Any, shape: tuple[int, int], notes: list[str]) -> np.ndarray:
+    from pydicom.pixels import pixel_array
+
+    syntax = dataset.file_meta.TransferSyntaxUID
+    with decoding(path, "pixel data"):
+        frame = _first_frame(dataset)
+    codestream = parse_codestream(frame)
+    _check_codestream(path, codestream, shape)
+    stored: np.ndarray
+    with decoding(path, f"pixel data ({syntax.name})"), _caught_stderr() as printed:
+        if syntax == _JPEG_EXTENDED and codestream is not None and codestream.precision == 12:
+            stored = _decode_jpeg_12_bit(frame, shape)
+        else:
+            stored = pixel_array(dataset, index=0)
+    if any(line not in _HARMLESS for line in printed):
+        notes.append("the decoder found the compressed data damaged; part of the image may be wrong")
+    return stored
 
 
 def _is_deflated(dataset: Any) -> bool:
@@ -194,24 +208,28 @@ def _decode_jpeg_12_bit(frame: bytes, shape: tuple[int, int]) -> np.ndarray:
     image.SetPhotometricInterpretation(gdcm.PhotometricInterpretation(monochrome))
     image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(_JPEG_EXTENDED)))
     image.SetPixelFormat(gdcm.PixelFormat(1, 16, 12, 11, 0))
-    with _silent_stderr():
-        text = image.GetBuffer()
+    text = image.GetBuffer()
+    if text is None:
+        raise ValueError("gdcm gave up")
     buffer = text.encode("utf-8", "surrogateescape")  # gdcm returns char* as str
     return np.frombuffer(buffer, dtype=np.uint16).reshape(shape)
 
 
 @contextmanager
-def _silent_stderr() -> Iterator[None]:
-    """Hide what libjpeg inside gdcm prints ("Unsupported JPEG data precision 12") before it tries 12 bits."""
+def _caught_stderr() -> Iterator[list[str]]:
+    """Collect the lines that C decoders print: the only way in which some of them report damage."""
+    lines: list[str] = []
     try:
         kept = os.dup(2)
     except OSError:  # a process without standard error prints nothing
-        yield
+        yield lines
         return
-    with Path(os.devnull).open("wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
+    with tempfile.TemporaryFile() as caught:
+        os.dup2(caught.fileno(), 2)
         try:
-            yield
+            yield lines
         finally:
             os.dup2(kept, 2)
             os.close(kept)
+            caught.seek(0)
+            lines.extend(caught.read(65536).decode("utf-8", "replace").splitlines())

@@ -123,7 +123,7 @@ def _apply_table(
     if len(table) < count:
         raise refuse(path, f"a LUT of {len(table)} entries", expected=f"the {count} its descriptor declares")
     table = table[:count].astype(np.float64)
-    index = np.clip(values - first, 0, count - 1).astype(np.int64)
+    index = np.clip(values.astype(np.int64) - first, 0, count - 1)
     start, stop = np.clip(np.sort(limits) - first, 0, count - 1).astype(np.int64)
     reachable = table[start : stop + 1]
     return table[index], np.array([reachable.min(), reachable.max()])

@@ -7,6 +7,7 @@ from jaxtyping import Bool
 
 _TOLERANCE = 0.002  # of the robust range: JPEG and noise in an edge that is constant to the eye
 _SMALLEST_REGION = 0.005  # of the image
+_FEWEST_PIXELS = 16  # so that in tiny images a single dark pixel is no edge
 _SHARPNESS = 0.1  # of the robust range: what separates a white frame from a dense abdomen
 _STRAIGHTNESS = 0.005  # of the image's side: how far half of an edge's points may be from its line
 
@@ -15,9 +16,10 @@ def find_exposed_field(pixels: np.ndarray) -> Bool[np.ndarray, "H W"]:
     """Mark the pixels that can show anatomy.
 
     A region is outside the field when it touches the border, holds only the smallest or only the largest
-    value (within 0.2 % of the robust range), and makes up at least 0.5 % of the image. Bright regions must
-    also end as frames and collimators do, in a step of a tenth of the range or along a straight line from
-    border to border: a dense abdomen saturates smoothly and roundly, and stays. Dark areas inside the body never touch the border, and stay.
+    value (within 0.2 % of the robust range), and makes up at least 0.5 % of the image and 16 pixels.
+    Bright regions must also end as frames and collimators do, in a step of a tenth of the range or along a
+    straight line from border to border: a dense abdomen saturates smoothly and roundly, and stays. Dark
+    areas inside the body never touch the border, and stay.
 
     Args:
         pixels: (H, W) decoded values, bone bright.
@@ -51,7 +53,7 @@ def _border_regions(candidate: np.ndarray) -> list[np.ndarray]:
     labels, _ = ndimage.label(candidate)
     touching = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
     sizes = np.bincount(labels.ravel())
-    least = _SMALLEST_REGION * candidate.size
+    least = max(_FEWEST_PIXELS, _SMALLEST_REGION * candidate.size)
     return [labels == label for label in touching if label and sizes[label] >= least]
 
 

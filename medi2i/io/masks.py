@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from jaxtyping import Bool
 
 from medi2i.errors import MaskMismatchError
 from medi2i.image import SpacingMm
-from medi2i.io.atomic import write_atomically
+from medi2i.io.atomic import write_bytes_atomically
 from medi2i.io.guard import MAX_PIXELS, check_file_size, check_matrix, decoding, refuse
 
 _MAX_STRUCTURES = 512
@@ -110,11 +110,7 @@ def write_mask_nifti(path: Path, masks: Bool[np.ndarray, "K H W"], *, spacing_mm
     content: bytes = nibabel.Nifti1Image(voxels, np.diag([column, row, 1.0, 1.0])).to_bytes()
     if path.name.endswith(".gz"):
         content = gzip.compress(content, 6, mtime=0)
-
-    def save(unfinished: Path) -> None:
-        unfinished.write_bytes(content)
-
-    write_atomically(path, save, bytes_needed=len(content))
+    write_bytes_atomically(path, content)
 
 
 def write_mask_folder(folder: Path, masks: Bool[np.ndarray, "K H W"], structures: Sequence[str]) -> None:
@@ -134,8 +130,9 @@ def write_mask_folder(folder: Path, masks: Bool[np.ndarray, "K H W"], structures
             remedy="give one name for each plane",
         )
     for mask, name in zip(masks, structures, strict=True):
-        plane = Image.fromarray(mask.astype(np.uint8) * 255)
-        write_atomically(folder / f"{name}.png", partial(plane.save, format="PNG"), bytes_needed=mask.size)
+        buffer = io.BytesIO()
+        Image.fromarray(mask.astype(np.uint8) * 255).save(buffer, format="PNG")
+        write_bytes_atomically(folder / f"{name}.png", buffer.getvalue())
 
 
 def _read_png(path: Path) -> np.ndarray:

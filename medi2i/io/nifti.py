@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from medi2i.image import Radiograph, RadiographHeader, SpacingMm
-from medi2i.io.atomic import write_atomically
+from medi2i.io.atomic import write_bytes_atomically
 from medi2i.io.format import DEFAULT_OPTIONS, ReadOptions, read_start
 from medi2i.io.guard import check_file_size, check_matrix, check_same_matrix, decoding, refuse
 from medi2i.io.plain import array_to_radiograph, stored_to_dtype
@@ -62,13 +62,9 @@ def write(
     nifti_header.set_data_dtype(array.dtype)
     nifti_header["cal_min"] = nifti_header["cal_max"] = 0  # the template's display window
     result = type(image)(array.T.reshape(image.shape), image.affine, nifti_header)
-    write_atomically(path, lambda unfinished: _save(result, unfinished), bytes_needed=array.nbytes + 352)
-
-
-def _save(image: Any, path: Path) -> None:
-    content: bytes = image.to_bytes()
+    content: bytes = result.to_bytes()
     # no time stamp, so that the same image gives the same file
-    path.write_bytes(gzip.compress(content, 6, mtime=0) if path.name.endswith(".gz") else content)
+    write_bytes_atomically(path, gzip.compress(content, 6, mtime=0) if path.name.endswith(".gz") else content)
 
 
 def _load(path: Path) -> Any:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
 
 from medi2i.image import Radiograph, RadiographHeader
-from medi2i.io.atomic import write_atomically
+from medi2i.io.atomic import write_bytes_atomically
 from medi2i.io.format import DEFAULT_OPTIONS, ReadOptions, read_start
 from medi2i.io.guard import check_file_size, check_matrix, check_same_matrix, decoding, refuse
 from medi2i.io.plain import array_to_radiograph, stored_to_dtype
@@ -45,11 +46,9 @@ def write(
     stored = _open(template)
     array = stored_to_dtype(path, pixels, stored.dtype, header).reshape(stored.shape)
 
-    def save(unfinished: Path) -> None:
-        with unfinished.open("wb") as file:
-            np.save(file, array, allow_pickle=False)
-
-    write_atomically(path, save, bytes_needed=array.nbytes)
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    write_bytes_atomically(path, buffer.getvalue())
 
 
 def _open(path: Path) -> np.ndarray:

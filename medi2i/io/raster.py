@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from medi2i.image import FormatName, Radiograph, RadiographHeader
-from medi2i.io.atomic import write_atomically
+from medi2i.io.atomic import write_atomically, write_bytes_atomically
 from medi2i.io.format import DEFAULT_OPTIONS, ReadOptions, read_start
 from medi2i.io.guard import check_file_size, check_matrix, check_same_matrix, decoding, refuse
 from medi2i.io.plain import array_to_radiograph, stored_to_dtype
@@ -70,15 +72,21 @@ def write(
     check_same_matrix(path, pixels, header)
     array = stored_to_dtype(path, pixels, _stored_dtype(header), header)
     kind = "TIFF" if header.format == "tiff" else "PNG"
-    write_atomically(path, lambda unfinished: _save(array, unfinished, kind), bytes_needed=array.nbytes)
-
-
-def _save(array: np.ndarray, path: Path, kind: str) -> None:
     if array.dtype in (np.uint8, np.uint16, np.float32):
-        from PIL import Image
+        write_bytes_atomically(path, _encode(array, kind))
+    else:
+        write_atomically(path, partial(_save_tiff, array), bytes_needed=array.nbytes)
 
-        Image.fromarray(array).save(path, format=kind)
-        return
+
+def _encode(array: np.ndarray, kind: str) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, format=kind)
+    return buffer.getvalue()
+
+
+def _save_tiff(array: np.ndarray, path: Path) -> None:
     import SimpleITK  # Pillow writes no signed 16-bit and no unsigned 32-bit TIFF
 
     writer = SimpleITK.ImageFileWriter()

@@ -20,7 +20,8 @@ class RadiographReader(ImageReader):
     The array is (H, W) float32, rows x columns, bone bright. Metadata: `affine` (4 x 4, its first two
     diagonal elements the row and column spacing, 1 where unknown), `spacing_mm` (NaN where unknown),
     `spacing_origin`, `valid` (H, W) bool, `format`, `bits_stored` and `value_range` (0 and NaN for floating
-    point). Nothing in it identifies a patient.
+    point). Nothing in it identifies a patient. `valid` has the stored matrix: take it out of the metadata
+    before images of different sizes are batched.
 
     Args:
         apply_voi: apply the VOI LUT or window of DICOM files.

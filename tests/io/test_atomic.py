@@ -24,6 +24,13 @@ def fail(error):
     return writer
 
 
+def fill(name, text):
+    def writer(folder):
+        (folder / name).write_text(text)
+
+    return writer
+
+
 def test_the_text_is_there_and_nothing_else(tmp_path):
     write_text_atomically(tmp_path / "new" / "results.json", "µ")
     assert (tmp_path / "new" / "results.json").read_bytes() == "µ".encode()
@@ -32,7 +39,12 @@ def test_the_text_is_there_and_nothing_else(tmp_path):
 
 def test_the_writer_gets_a_hidden_name_that_ends_alike(tmp_path):
     seen = []
-    write_atomically(tmp_path / "a.nii.gz", lambda path: (seen.append(path), path.write_text("x")) and None)
+
+    def write(path):
+        seen.append(path)
+        path.write_text("x")
+
+    write_atomically(tmp_path / "a.nii.gz", write)
     assert seen[0].name.startswith(".") and seen[0].name.endswith("a.nii.gz") and seen[0].parent == tmp_path
 
 
@@ -72,15 +84,15 @@ def test_new_files_have_the_rights_that_the_umask_leaves(tmp_path):
 
 def test_a_folder_is_replaced_as_a_whole(tmp_path):
     folder = tmp_path / "step-1"
-    replace_folder_atomically(folder, lambda path: (path / "old").write_text("1") and None)
-    replace_folder_atomically(folder, lambda path: (path / "new").write_text("2") and None)
+    replace_folder_atomically(folder, fill("old", "1"))
+    replace_folder_atomically(folder, fill("new", "2"))
     assert [entry.name for entry in folder.iterdir()] == ["new"]
     assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_a_folder_survives_a_failed_replacement(tmp_path):
     folder = tmp_path / "step-1"
-    replace_folder_atomically(folder, lambda path: (path / "old").write_text("1") and None)
+    replace_folder_atomically(folder, fill("old", "1"))
     with pytest.raises(DiskFullError, match="step-1"):
         replace_folder_atomically(folder, fail(OSError(errno.ENOSPC, "full")))
     assert (folder / "old").read_text() == "1"

@@ -45,11 +45,11 @@ def test_a_plane_too_few_names_both_shapes(tmp_path, masks):
 
 def test_a_mask_of_another_matrix_names_both_shapes(tmp_path, masks):
     write_mask_nifti(tmp_path / "m.nii", masks, spacing_mm=None)
-    with pytest.raises(MaskMismatchError, match="lung of 5 x 7.*expected 7 x 5"):
+    with pytest.raises(MaskMismatchError, match=r"lung of 5 x 7.*expected 7 x 5"):
         read_mask_nifti(tmp_path / "m.nii", NAMES, image_shape=(7, 5))
     write_mask_folder(tmp_path, masks, NAMES)
     Image.new("L", (3, 4)).save(tmp_path / "lung.png")
-    with pytest.raises(MaskMismatchError, match="lung of 4 x 3.*expected 5 x 7"):
+    with pytest.raises(MaskMismatchError, match=r"lung of 4 x 3.*expected 5 x 7"):
         read_mask_folder(tmp_path, ("heart", "lung"))
 
 
@@ -59,7 +59,9 @@ def test_a_single_structure_needs_no_third_axis(tmp_path, masks):
 
 
 def test_label_maps_and_inverted_backgrounds_are_refused(tmp_path):
-    nibabel.save(nibabel.Nifti1Image(np.arange(12, dtype=np.uint8).reshape(4, 3), np.eye(4)), tmp_path / "m.nii")
+    nibabel.save(
+        nibabel.Nifti1Image(np.arange(12, dtype=np.uint8).reshape(4, 3), np.eye(4)), tmp_path / "m.nii"
+    )
     with pytest.raises(MaskMismatchError, match="12 values, 0 to 11"):
         read_mask_nifti(tmp_path / "m.nii", ["lung"])
     Image.fromarray(np.array([[1, 2], [2, 1]], np.uint8)).save(tmp_path / "heart.png")

@@ -28,7 +28,9 @@ def test_axes_are_column_then_row_and_spacing_is_row_then_column(tmp_path, ramp,
 
 def test_spacing_is_the_length_of_the_affines_columns_in_millimetres(tmp_path, ramp):
     turned = np.array([[0, 0.2, 0, 5], [0.3, 0, 0, 6], [0, 0, 1, 7], [0, 0, 0, 1]])
-    assert read_radiograph(save(tmp_path / "a.nii", ramp.T, turned)).header.spacing_mm == pytest.approx((0.2, 0.3))
+    assert read_radiograph(save(tmp_path / "a.nii", ramp.T, turned)).header.spacing_mm == pytest.approx(
+        (0.2, 0.3)
+    )
     micron = save(tmp_path / "b.nii", ramp.T, np.diag([300.0, 200, 1, 1]), "micron")
     assert read_radiograph(micron).header.spacing_mm == pytest.approx((0.2, 0.3))
 

@@ -43,7 +43,9 @@ def test_signed_and_floating_types_are_written_as_they_were(tmp_path):
     assert np.load(tmp_path / "b.npy").dtype == np.int16
     np.save(tmp_path / "f.npy", np.array([[0.5, 1], [2, 3]]))
     header = read_radiograph(tmp_path / "f.npy").header
-    write_radiograph(tmp_path / "g.npy", np.full((2, 2), 0.25, np.float32), header=header, template=tmp_path / "f.npy")
+    write_radiograph(
+        tmp_path / "g.npy", np.full((2, 2), 0.25, np.float32), header=header, template=tmp_path / "f.npy"
+    )
     assert np.load(tmp_path / "g.npy").dtype == np.float64
 
 

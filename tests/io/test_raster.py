@@ -114,7 +114,12 @@ def test_grey_palettes_are_read_and_coloured_ones_refused(tmp_path, ramp):
 
 @pytest.mark.parametrize(
     ("name", "words"),
-    [("colour.png", "red, green and blue"), ("one_bit.png", "one bit"), ("pages.tif", "2 images"), ("ink.jpg", "CMYK")],
+    [
+        ("colour.png", "red, green and blue"),
+        ("one_bit.png", "one bit"),
+        ("pages.tif", "2 images"),
+        ("ink.jpg", "CMYK"),
+    ],
 )
 def test_what_is_no_grey_image_is_refused_by_name(tmp_path, name, words):
     path = tmp_path / name
