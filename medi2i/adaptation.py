@@ -177,13 +177,19 @@ def adapt(
         InterruptedRunError: Ctrl-C or SIGTERM; `resume` continues.
         NonFiniteLossError: training diverged; the last good checkpoint is kept.
     """
-    _check_out(out, resume)
     begin = time.monotonic()
     with stop_on_signals() as stop:
         job = _Job(config, out, device, stop)
-        job.prepare()
+        if job.engine.is_main_process:
+            _check_out(out, resume)
+        # the first process reads and writes the manifest; the others find it there
+        with job.engine.main_process_first():
+            job.prepare()
         job.fix_reference()
         job.learn()
+        job.engine.wait_for_everyone()
+        if not job.engine.is_main_process:
+            return AdaptResult(out, {}, job.skipped)
         job.translate()
         results = job.measure(seconds=time.monotonic() - begin)
     write_report(out)
@@ -235,7 +241,7 @@ class _Job:
     """One run of `adapt`: each method is a stage that can be repeated after an interruption."""
 
     def __init__(self, config: AdaptConfig, out: Path, device: DeviceName, stop: StopRequest) -> None:
-        self.config, self.out, self.stop = config, out, stop
+        self.config, self.out, self.device, self.stop = config, out, device, stop
         precision = config.training.precision if config.training else "fp32"
         self.engine = make_accelerator(device, precision)
         self.roots = {name: self._root(name) for name in ("source", "target")}
@@ -332,9 +338,7 @@ class _Job:
 
     def translate(self) -> None:
         """Every source image with the best checkpoint, masks carried."""
-        if not self.engine.is_main_process:
-            return
-        translator = load_translator(self.out)
+        translator = load_translator(self.out, device=self.device)
         write_translations(
             translator,
             self.domains.source,

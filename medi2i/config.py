@@ -120,10 +120,8 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
 
 
 def _child(node: Any, part: str, override: str) -> Any:
-    if isinstance(node, list):
-        return node[_list_index(node, part, override)]
-    child = node.setdefault(part, {})
-    if child is None:
+    child = node[_list_index(node, part, override)] if isinstance(node, list) else node.setdefault(part, {})
+    if child is None and isinstance(node, dict):
         child = node[part] = {}
     if not isinstance(child, dict | list):
         raise ConfigError(

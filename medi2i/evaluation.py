@@ -16,21 +16,24 @@ from pydantic import Field
 
 from medi2i.adapters import DomainAdapter, HistogramConfig
 from medi2i.config import Config
+from medi2i.data.dataset_folder import MASKS
 from medi2i.data.manifest import ManifestRow, file_sha256, load_radiograph
+from medi2i.data.outputs import output_masks, read_provenance
+from medi2i.data.tables import SPLITS
 from medi2i.data.unpaired import DataConfig, input_intensity, item_of, resize, working_shape
 from medi2i.errors import MaskMismatchError
 from medi2i.image import IntensityMap, fit_intensity
 from medi2i.io import read_radiograph
 from medi2i.io.atomic import write_text_atomically
-from medi2i.metrics.distribution import energy_distances, split_half_floors
+from medi2i.metrics.distribution import energy_distance, energy_distances, split_half_floors
 from medi2i.metrics.edges import edge_displacement
-from medi2i.metrics.features import FeatureScaler, distribution_features, is_defined
+from medi2i.metrics.features import FEATURE_COUNT, FeatureScaler, distribution_features, is_defined
 from medi2i.metrics.paired import mean_absolute_error
 from medi2i.metrics.paired import ssim as paired_ssim
 from medi2i.metrics.statistics import bootstrap_mean
 from medi2i.metrics.structure import gradient_correlation, sanity_flags, ssim
 from medi2i.training.loop import Validation
-from medi2i.translation import output_names, translate_whole
+from medi2i.translation import translate_whole
 
 RESULTS_FORMAT = 1
 _MEASURES = ("gradient_correlation", "ssim", "edge_median", "edge_p95")
@@ -64,13 +67,15 @@ class Reference:
 
     Attributes:
         scaler: z-score of features, fitted on the target's training images.
-        target: scaled features of target images never trained on, by split.
+        target: scaled features of the target images that have them all, by split.
+        target_groups: their patients, None where images count as drawn on their own.
         floor: distance of random halves of the held-out target images.
         baselines: distances and structure of the identity and of histogram matching.
     """
 
     scaler: FeatureScaler
     target: dict[str, np.ndarray]
+    target_groups: dict[str, list[str] | None]
     floor: dict[str, dict[str, Any]]
     baselines: dict[str, dict[str, Any]]
 
@@ -110,19 +115,24 @@ def fix_reference(
     The floor is the distance between random halves, by patient, of the target images never trained on
     (validation and test): what two sets of real images differ by.
     """
-    features: dict[str, list[np.ndarray]] = {"train": [], "validation": [], "test": []}
-    held_out: list[ManifestRow] = []
+    found: dict[str, list[np.ndarray]] = {name: [] for name in SPLITS}
+    shown: dict[str, list[ManifestRow]] = {name: [] for name in SPLITS}
     for image in domains.images("target"):
-        features[image.row.split].append(_features(image.image, image.valid, config))
+        features = _features(image.image, image.valid, config)
+        if is_defined(features[None])[0]:
+            found[image.row.split].append(features)
+            shown[image.row.split].append(image.row)
         tick()
-    held_out = [r for split in ("validation", "test") for r in domains.target if r.split == split]
-    scaler = FeatureScaler.fit(_stack(features["train"]))
-    target = {name: scaler.transform(_stack(values)) for name, values in features.items()}
-    both = np.concatenate([target["validation"], target["test"]])
+    scaler = FeatureScaler.fit(_stack(found["train"]))
+    target = {name: scaler.transform(_stack(values)) for name, values in found.items()}
     floors = split_half_floors(
-        both, _patients(held_out), rng=np.random.default_rng([seed, 7]), repeats=config.floor_repeats
+        np.concatenate([target["validation"], target["test"]]),
+        _units(shown["validation"] + shown["test"]),
+        rng=np.random.default_rng([seed, 7]),
+        repeats=config.floor_repeats,
     )
-    reference = Reference(scaler, target, {name: asdict(floor) for name, floor in floors.items()}, {})
+    groups = {name: _units(rows) for name, rows in shown.items()}
+    reference = Reference(scaler, target, groups, {name: asdict(floor) for name, floor in floors.items()}, {})
     for name, translation in baseline_translations(domains).items():
         reference.baselines[name] = measure_translation(
             domains, reference, translation, config, seed=seed, tick=tick
@@ -152,6 +162,7 @@ def tensors(images: Iterable[NetworkImage]) -> Iterator[tuple[torch.Tensor, torc
 def validator(domains: Domains, reference: Reference, config: EvaluationConfig) -> Callable[..., Validation]:
     """The look at validation images by which the best checkpoint is chosen, at working scale."""
     size = domains.data.working_size
+    target = _as_point(reference.target["validation"])
     prepared = []
     for item in domains.images("source", "validation"):
         shape = working_shape(item.row.rows, item.row.columns, size)
@@ -167,19 +178,30 @@ def validator(domains: Domains, reference: Reference, config: EvaluationConfig) 
             features.append(_features(out, valid[0].numpy(), config))
             kept.append(gradient_correlation(image[0].numpy(), out, valid[0].numpy()))
         scaled = reference.scaler.transform(_stack(features))
-        distance = energy_distances(scaled, reference.target["validation"])["all"]
-        return Validation(distance=distance, gradient_correlation=float(np.nanmedian(kept)))
+        distance = energy_distance(_as_point(scaled[is_defined(scaled)]), target)
+        correlations = [value for value in kept if math.isfinite(value)]
+        return Validation(
+            # what can't be measured must not be chosen
+            distance=distance if math.isfinite(distance) else math.inf,
+            gradient_correlation=float(np.median(correlations)) if correlations else -1.0,
+        )
 
     return validate
 
 
+def _as_point(features: np.ndarray) -> np.ndarray:
+    """A set of one image as a set without spread; its distance would be undefined, and none could be chosen."""
+    return np.repeat(features, 2, axis=0) if len(features) == 1 else features
+
+
 def translated_images(domains: Domains, folder: Path) -> Translation:
-    """Translations as they were written, read back and brought to [-1, 1] by the target domain's map."""
-    names = output_names(domains.source)
-    outgoing = domains.intensities["target"]
+    """Translations as they were written, read back and brought to [-1, 1] by the map they were written with."""
+    records = {record["id"]: record for record in read_provenance(folder)}
 
     def read(image: NetworkImage) -> np.ndarray:
-        radiograph = read_radiograph(folder / "images" / names[image.row.id])
+        record = records[image.row.id]
+        radiograph = read_radiograph(folder / record["output"])
+        outgoing = IntensityMap.from_dict(record["output_intensity"])
         return outgoing.to_network(radiograph.pixels, radiograph.header)
 
     return read
@@ -209,11 +231,18 @@ def measure_translation(
     scaled = reference.scaler.transform(_stack(features))
     defined = is_defined(scaled)
     held_out = np.array([row.split == "test" for row in domains.source])
-    test = reference.target["test"]
-    test = test[is_defined(test)]
+
+    def distances(chosen: np.ndarray) -> dict[str, float]:
+        return energy_distances(
+            scaled[chosen],
+            reference.target["test"],
+            x_groups=_units([row for row, keep in zip(domains.source, chosen, strict=True) if keep]),
+            y_groups=reference.target_groups["test"],
+        )
+
     return {
-        "distance": energy_distances(scaled[defined], test),
-        "distance_held_out_source": energy_distances(scaled[defined & held_out], test),
+        "distance": distances(defined),
+        "distance_held_out_source": distances(defined & held_out),
         "n_undefined_features": int((~defined).sum()),
         "structure": summarize(rows, domains.source, _MEASURES, seed=seed),
         "images": rows,
@@ -293,22 +322,23 @@ def measure_truth(
 
 def check_masks(rows: Sequence[ManifestRow], root: Path, folder: Path) -> dict[str, int]:
     """How many masks were carried, and how many of them are byte for byte what they were."""
-    names = output_names(rows)
+    masks = output_masks(rows)
     carried = identical = 0
     for row in rows:
         if row.mask is None:
             continue
-        origin = root / row.mask
-        stem = folder / "masks" / names[row.id].parent / names[row.id].name.removesuffix(".gz").rsplit(".", 1)[0]
+        origin, copy = root / row.mask, folder / MASKS / masks[row.id]
+        pairs = [(origin, copy)]
         if origin.is_dir():
-            pairs = [(path, stem / path.name) for path in sorted(origin.glob("*.png"))]
-        else:
-            suffix = ".nii.gz" if origin.name.endswith(".nii.gz") else origin.suffix
-            pairs = [(origin, stem.with_name(stem.name + suffix))]
-        present = all(copy.is_file() for _, copy in pairs)
+            pairs = [(path, copy / path.name) for path in sorted(origin.glob("*.png"))]
+        present = all(copied.is_file() for _, copied in pairs)
         carried += present
         identical += present and all(file_sha256(a) == file_sha256(b) for a, b in pairs)
-    return {"in_source": sum(row.mask is not None for row in rows), "carried": carried, "identical": identical}
+    return {
+        "in_source": sum(row.mask is not None for row in rows),
+        "carried": carried,
+        "identical": identical,
+    }
 
 
 def write_worst(
@@ -352,7 +382,7 @@ def describe_domain(rows: Sequence[ManifestRow], skipped: int) -> dict[str, Any]
         "n_skipped": skipped,
         "n_patients": len(set(patients)) if patients is not None else None,
         "patients_unknown": patients is None,
-        "splits": {name: sum(row.split == name for row in rows) for name in ("train", "validation", "test")},
+        "splits": {name: sum(row.split == name for row in rows) for name in SPLITS},
         "matrix_smallest": list(sizes[0]),
         "matrix_largest": list(sizes[-1]),
         "bits_stored": sorted({row.bits_stored for row in rows if row.bits_stored is not None}),
@@ -399,13 +429,20 @@ def _features(image: np.ndarray, valid: np.ndarray, config: EvaluationConfig) ->
 
 
 def _stack(features: Sequence[np.ndarray]) -> np.ndarray:
-    return np.stack(features)
+    """(N, D), also for no image at all."""
+    return np.reshape(features, (len(features), FEATURE_COUNT))
 
 
 def _patients(rows: Sequence[ManifestRow]) -> list[str] | None:
     """The patient of each image, or None as soon as one is unknown."""
     patients = [row.patient for row in rows if row.patient is not None]
     return patients if len(patients) == len(rows) else None
+
+
+def _units(rows: Sequence[ManifestRow]) -> list[str] | None:
+    """The patients of images for distances between sets; None when unknown, and for a set of one patient."""
+    patients = _patients(rows)
+    return patients if patients is not None and len(set(patients)) > 1 else None
 
 
 def _or_worst(value: float) -> float:

@@ -144,7 +144,10 @@ def to_full_scale(pixels: np.ndarray, header: RadiographHeader) -> np.ndarray:
 
 
 def fit_intensity(radiograph: Radiograph, config: IntensityConfig) -> IntensityMap:
-    """Robust range of one image's valid pixels; a constant image gets an arbitrary range of width one."""
+    """Robust range of one image's valid pixels.
+
+    A constant image gets a range of width one that holds its value: the full scale of integer images.
+    """
     values = to_full_scale(radiograph.pixels, radiograph.header)[radiograph.valid]
     if values.size == 0:
         values = to_full_scale(radiograph.pixels, radiograph.header).ravel()
@@ -152,6 +155,7 @@ def fit_intensity(radiograph: Radiograph, config: IntensityConfig) -> IntensityM
     if not high > low:
         low, high = values.min(), values.max()
     if not high > low:
+        low = low if radiograph.header.value_range is None else 0.0
         high = low + 1.0
     return IntensityMap(low=float(low), high=float(high))
 

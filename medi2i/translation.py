@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import secrets
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from medi2i.adapters import AdapterConfig, Direction, DomainAdapter
+from medi2i.adapters.baselines import Identity
 from medi2i.config import validate_config
 from medi2i.data.dataset_folder import discover
 from medi2i.data.manifest import (
@@ -31,11 +30,20 @@ from medi2i.data.manifest import (
     write_manifest,
     write_skipped,
 )
+from medi2i.data.outputs import (
+    PROVENANCE,
+    carry_masks,
+    image_path,
+    keep_records,
+    output_names,
+    require_free,
+    require_same_translation,
+    write_tables,
+)
 from medi2i.data.unpaired import DataConfig, input_intensity, item_of, resize, working_shape
-from medi2i.errors import NothingUsableError, OutputExistsError, UnreadableImageError
-from medi2i.image import Domain, IntensityMap, Radiograph
-from medi2i.io import output_name, write_radiograph
-from medi2i.io.atomic import write_text_atomically
+from medi2i.errors import CheckpointError, NothingUsableError
+from medi2i.image import Domain, IntensityMap
+from medi2i.io import write_radiograph
 from medi2i.training.checkpoint import Checkpoint, checkpoint_path, load_checkpoint
 from medi2i.training.interruption import StopRequest, stop_on_signals
 from medi2i.training.loop import DeviceName, load_networks, make_accelerator
@@ -67,6 +75,9 @@ class Translator:
         The network sees the image at working scale. When that is smaller than the image, the detail the
         network did not see (image minus its smoothed self) is added back, scaled by how much the network
         changed the contrast of the detail it did see (a Laplacian pyramid of two levels).
+
+        Raises:
+            CheckpointError: the network's output is not finite.
         """
         full = torch.from_numpy(image)[None]
         mask = torch.from_numpy(valid).float()[None]
@@ -75,6 +86,7 @@ class Translator:
         small = resize(full, shape)
         small_valid = (resize(mask, shape) > 0.5).float()
         translated = translate_whole(self.adapter, small, small_valid, direction, self.device)
+        self._require_finite(translated)
         how: dict[str, Any] = {"working_rows": shape[0], "working_columns": shape[1], "detail_gain": None}
         if shape != (rows, columns):
             smaller = max(shape) < max(rows, columns)
@@ -86,11 +98,24 @@ class Translator:
         result = torch.where(mask > 0.5, translated, torch.tensor(-1.0))
         return result[0].numpy(), how
 
+    def output_intensity(self, incoming: IntensityMap, direction: Direction) -> IntensityMap:
+        """The output domain's map; an image that does not change its domain keeps its own."""
+        return incoming if isinstance(self.adapter, Identity) else self.intensities[domains(direction)[1]]
+
+    def _require_finite(self, translated: Tensor) -> None:
+        if not bool(torch.isfinite(translated).all()):
+            raise CheckpointError(
+                f"checkpoint of step {self.origin.get('step')}",
+                found="weights that translate an image to NaN or infinite values",
+                expected="finite values in [-1, 1]",
+                remedy="train again with a lower learning rate or with precision fp32",
+            )
+
 
 def translate_whole(
     adapter: DomainAdapter, image: Tensor, valid: Tensor, direction: Direction, device: torch.device
 ) -> Tensor:
-    """One (1, H, W) image through an adapter on its device: padded to the adapter's multiple, cropped back."""
+    """One (1, H, W) image through an adapter on its device, padded to its multiple and cropped back."""
     height, width = image.shape[-2:]
     pad = (0, -width % adapter.size_multiple, 0, -height % adapter.size_multiple)
     padded = F.pad(image[None], pad, mode="replicate").to(device)
@@ -160,14 +185,11 @@ def translate(
         images that could not be used; `out/skipped.jsonl` lists them.
 
     Raises:
-        OutputExistsError: `out` holds something else.
+        OutputExistsError: `out` holds something else, or another translation.
         NothingUsableError: not one image could be used.
         InterruptedRunError: Ctrl-C or SIGTERM; calling again continues.
     """
-    if out.exists() and any(out.iterdir()) and not (out / "provenance.jsonl").is_file():
-        raise OutputExistsError(
-            out, found="a folder with other content", expected="a new folder", remedy="choose another --out"
-        )
+    require_free(out)
     translator = load_translator(run, device=device)
     with stop_on_signals() as stop:
         folder = discover(location)
@@ -188,16 +210,13 @@ def translate(
                 expected="projection radiographs",
                 remedy="see docs/dataset-folder.md for what is read",
             )
+        require_same_translation(out, {_key(row, translator, direction) for row in rows})
         out.mkdir(parents=True, exist_ok=True)
+        (out / PROVENANCE).touch()  # from here on, the folder is known as this translation's
         write_manifest(out / "manifest.jsonl", rows)
         write_skipped(out / "skipped.jsonl", skipped)
         write_translations(translator, rows, folder.root, out, direction=direction, stop=stop)
     return skipped
-
-
-def _tick(progress: Progress, stop: StopRequest, out: Path) -> None:
-    progress.advance()
-    stop.raise_if_requested(str(out), "run the same command again to continue")
 
 
 def write_translations(
@@ -215,49 +234,40 @@ def write_translations(
 
     Raises:
         InterruptedRunError: a stop was requested; finished images stay.
+        CheckpointError: the network's output is not finite.
     """
-    provenance = out / "provenance.jsonl"
-    finished = _finished(provenance, out)
-    (out / "images").mkdir(parents=True, exist_ok=True)
-    _write_tables(rows, out)
+    keys = {row.id: _key(row, translator, direction) for row in rows}
+    finished = keep_records(out, set(keys.values()))
+    write_tables(rows, out)
+    carry_masks(rows, root, out)
     names = output_names(rows)
     progress = Progress("translating", len(rows))
-    with provenance.open("a", encoding="utf-8") as stream:
+    with (out / PROVENANCE).open("a", encoding="utf-8") as stream:
         for row in rows:
-            key = _key(row, translator, direction)
-            if key not in finished:
-                record = _translate_one(translator, row, root, out, names[row.id], direction)
-                stream.write(json.dumps({"key": key} | record) + "\n")
+            if keys[row.id] not in finished:
+                path = image_path(out, names[row.id])
+                record = _translate_one(translator, row, root, path, direction)
+                record = {"key": keys[row.id], "output": path.relative_to(out).as_posix()} | record
+                stream.write(json.dumps(record) + "\n")
                 stream.flush()
             progress.advance()
             stop.raise_if_requested(str(out), "run the same command again to continue")
     progress.close()
 
 
-def output_names(rows: Sequence[ManifestRow]) -> dict[str, Path]:
-    """Where below `images/` each image is written; names that would collide keep their old suffix inside."""
-    names: dict[str, Path] = {}
-    taken: set[Path] = set()
-    for row in rows:
-        name = output_name(Path(row.output))
-        if name in taken:
-            name = name.with_name(f"{Path(row.output).name}{name.suffix}")
-        taken.add(name)
-        names[row.id] = name
-    return names
+def _tick(progress: Progress, stop: StopRequest, out: Path) -> None:
+    progress.advance()
+    stop.raise_if_requested(str(out), "run the same command again to continue")
 
 
 def _translate_one(
-    translator: Translator, row: ManifestRow, root: Path, out: Path, name: Path, direction: Direction
+    translator: Translator, row: ManifestRow, root: Path, path: Path, direction: Direction
 ) -> dict[str, Any]:
-    here, there = domains(direction)
     radiograph = load_radiograph(item_of(row, root))
-    incoming = input_intensity(row, translator.intensities[here], translator.data)
-    outgoing = translator.intensities[there]
+    incoming = input_intensity(row, translator.intensities[domains(direction)[0]], translator.data)
+    outgoing = translator.output_intensity(incoming, direction)
     image = incoming.to_network(radiograph.pixels, radiograph.header)
     translated, how = translator.translate(image, radiograph.valid, direction)
-    path = out / "images" / name
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_radiograph(
         path,
         outgoing.to_stored(translated, radiograph.header),
@@ -265,8 +275,6 @@ def _translate_one(
         template=root / row.file,
         method=translator.origin["method"],
     )
-    if row.mask:
-        _carry_mask(root / row.mask, out / "masks", name)
     return {
         "id": row.id,
         "input_sha256": row.sha256,
@@ -282,52 +290,8 @@ def _translate_one(
     }
 
 
-def _carry_mask(mask: Path, folder: Path, name: Path) -> None:
-    """Masks in the form they came in, byte for byte."""
-    stem = folder / name.parent / name.name.removesuffix(".gz").rsplit(".", 1)[0]
-    if mask.is_dir():
-        shutil.copytree(mask, stem, dirs_exist_ok=True)
-        return
-    suffix = ".nii.gz" if mask.name.endswith(".nii.gz") else mask.suffix
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(mask, stem.with_name(stem.name + suffix))
-
-
-def _write_tables(rows: Sequence[ManifestRow], out: Path) -> None:
-    """`dataset.json` and `patients.csv`, so that the output is a data set folder itself."""
-    structures = next((row.structures for row in rows if row.structures), ())
-    spacings = {row.spacing_mm for row in rows if row.spacing_mm is not None}
-    dataset: dict[str, Any] = {"structures": list(structures), "synthetic": True}
-    if len(spacings) == 1:
-        dataset["spacing_mm"] = list(spacings.pop())
-    write_text_atomically(out / "dataset.json", json.dumps(dataset, indent=1))
-    names = output_names(rows)
-    known = [f"{names[row.id].as_posix()},{row.patient}\n" for row in rows if row.patient]
-    if known:
-        write_text_atomically(out / "patients.csv", "file,patient\n" + "".join(known))
-
-
-def _finished(provenance: Path, out: Path) -> set[str]:
-    """Keys of the images that an earlier call finished; a line cut off by a crash doesn't count."""
-    if not provenance.is_file():
-        return set()
-    keys, kept = set(), []
-    present = {file_sha256(path) for path in (out / "images").rglob("*") if path.is_file()}
-    for line in provenance.read_text(encoding="utf-8").splitlines():
-        try:
-            record = json.loads(line)
-            key, output = record["key"], record["output_sha256"]
-        except (ValueError, KeyError, TypeError):
-            continue
-        if output in present:
-            keys.add(key)
-            kept.append(line + "\n")
-    write_text_atomically(provenance, "".join(kept))
-    return keys
-
-
 def _key(row: ManifestRow, translator: Translator, direction: Direction) -> str:
-    facts = (row.id, row.sha256, translator.origin["weights_sha256"], direction)
+    facts = (row.id, row.output, row.sha256, translator.origin["weights_sha256"], direction)
     return hashlib.sha256("|".join(facts).encode()).hexdigest()[:24]
 
 

@@ -102,7 +102,7 @@ class DomainAdapter(nn.Module, ABC):
         raise TypeError(f"{type(self).__name__} has no players, so it has no losses")
 
     def fit(self, domain: Domain, images: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Take statistics of a domain's training images `(image (1, H, W), valid)`; most methods need none."""
+        """Take statistics of a domain's training images `(image (1, H, W), valid)`; most need none."""
 
     def reconstruct(
         self, image: Float[Tensor, "B 1 H W"], translated: Float[Tensor, "B 1 H W"], direction: Direction

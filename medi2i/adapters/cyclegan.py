@@ -27,7 +27,7 @@ from medi2i.similarity.weighting import masked_mean
 
 
 class CycleGANConfig(Config):
-    """Everything CycleGAN can be told; a weight of 0 turns a term off and saves its computation.
+    """Everything CycleGAN can be told; a weight of 0 turns a term off.
 
     Not in the paper: `cycle_loss: l1_ssim`, `structure_losses`, `noise_guard` (sigma of the noise added to a
     translation before its way back, against images hidden in it: Chu et al. 2017), `augmentation`, and
@@ -72,14 +72,14 @@ class CycleGAN(DomainAdapter):
         self.structure_losses = nn.ModuleList(loss.build() for loss in config.structure_losses)
         self._target_pool = ImagePool(config.pool_size)
         self._source_pool = ImagePool(config.pool_size)
-        self.players = (
-            Player("generators", ("source_to_target", "target_to_source"), config.optimizer),
-            Player(
-                "discriminators",
-                ("target_discriminator", "source_discriminator"),
-                config.discriminator_optimizer,
-            ),
-        )
+        self.players = (Player("generators", ("source_to_target", "target_to_source"), config.optimizer),)
+        judges = {
+            "target_discriminator": config.adversarial_source_to_target,
+            "source_discriminator": config.adversarial_target_to_source,
+        }
+        asked = tuple(name for name, weight in judges.items() if weight)
+        if asked:  # cycles alone need no discriminator
+            self.players += (Player("discriminators", asked, config.discriminator_optimizer),)
 
     def losses(self, player: Player, batch: Batch, shared: Shared) -> dict[str, Tensor]:
         """The generators' or the discriminators' terms (eq. 1-3 of the paper, least squares of §4)."""
@@ -103,9 +103,13 @@ class CycleGAN(DomainAdapter):
     def _generator_losses(self, batch: Batch, shared: Shared) -> dict[str, Tensor]:
         config = self.config
         losses: dict[str, Tensor] = {}
-        forward = bool(config.adversarial_source_to_target or config.cycle_source)
-        translated, identity_target = self._translate_and_keep(self.source_to_target, batch.source, batch.target)
-        back, identity_source = self._translate_and_keep(self.target_to_source, batch.target, batch.source)
+        identity_weights = (config.identity * config.cycle_target, config.identity * config.cycle_source)
+        translated, identity_target = self._translate_and_keep(
+            self.source_to_target, batch.source, batch.target if identity_weights[0] else None
+        )
+        back, identity_source = self._translate_and_keep(
+            self.target_to_source, batch.target, batch.source if identity_weights[1] else None
+        )
         # the same area for real and translated images: the shape of an edge then says nothing of the domain
         joint = batch.source_valid * batch.target_valid
         shared.values.update(translated=translated.detach(), back=back.detach(), joint=joint)
@@ -117,7 +121,7 @@ class CycleGAN(DomainAdapter):
             losses["adversarial_source"] = config.adversarial_target_to_source * self._judge(
                 self.source_discriminator, back, joint, batch, real=True
             )
-        if forward and config.cycle_source:
+        if config.cycle_source:
             reconstructed = self.target_to_source(self._guard(translated, batch))
             losses["cycle_source"] = config.cycle_source * cycle_distance(
                 reconstructed, batch.source, config.cycle_loss, valid=batch.source_valid
@@ -127,19 +131,23 @@ class CycleGAN(DomainAdapter):
             losses["cycle_target"] = config.cycle_target * cycle_distance(
                 reconstructed, batch.target, config.cycle_loss, valid=batch.target_valid
             )
-        if identity_target is not None and identity_source is not None:
-            losses["identity_target"] = (config.identity * config.cycle_target) * masked_mean(
+        if identity_target is not None:
+            losses["identity_target"] = identity_weights[0] * masked_mean(
                 (identity_target - batch.target).abs(), batch.target_valid
             )
-            losses["identity_source"] = (config.identity * config.cycle_source) * masked_mean(
+        if identity_source is not None:
+            losses["identity_source"] = identity_weights[1] * masked_mean(
                 (identity_source - batch.source).abs(), batch.source_valid
             )
         losses.update(self._structure_terms(batch, translated, back))
         return losses
 
-    def _translate_and_keep(self, generator: nn.Module, translate: Tensor, keep: Tensor) -> tuple[Tensor, Tensor | None]:
+    @staticmethod
+    def _translate_and_keep(
+        generator: nn.Module, translate: Tensor, keep: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
         """Translation of one domain and identity of the other in one call (instance norm is per image)."""
-        if not self.config.identity:
+        if keep is None:
             return generator(translate), None
         translated, identity = generator(torch.cat([translate, keep])).split(translate.shape[0])
         return translated, identity
@@ -199,10 +207,11 @@ class CycleGAN(DomainAdapter):
         self, discriminator: nn.Module, image: Tensor, valid: Tensor, batch: Batch, *, real: bool
     ) -> Tensor:
         """Least-squares distance of the valid patches' logits from 'real' or 'translated'."""
+        image = _blacken(image, valid)
         if self.config.augmentation is not None:
             image, valid = augment_pair(image, valid, self.config.augmentation, batch.device)
-        filled = image * valid + (valid - 1)  # invalid pixels are black, in both domains
-        logits = discriminator(filled)
+            image = _blacken(image, valid)
+        logits = discriminator(image)
         weight = nn.functional.adaptive_avg_pool2d(valid, logits.shape[-2:])
         return least_squares(logits, target_is_real=real, weight=weight)
 
@@ -214,3 +223,8 @@ class CycleGAN(DomainAdapter):
         device = next(self.parameters()).device
         self._target_pool.load(state["target_pool"].to(device))
         self._source_pool.load(state["source_pool"].to(device))
+
+
+def _blacken(image: Tensor, valid: Tensor) -> Tensor:
+    """Invalid pixels are black, in both domains."""
+    return torch.where(valid > 0, image, torch.full_like(image, -1))

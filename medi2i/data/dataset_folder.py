@@ -5,21 +5,21 @@ The form is written down in `docs/dataset-folder.md`; every command reads and wr
 
 from __future__ import annotations
 
-import csv
-import json
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
+from medi2i.data.tables import TABLE_FILES, FolderTables, read_tables, table_error
 from medi2i.errors import DatasetFolderError, MaskMismatchError, NothingUsableError, UsageError
 from medi2i.image import SpacingMm, SpacingOrigin
-from medi2i.io import is_image
+from medi2i.io import FORMATS, is_image
 
-_MASKS = "masks"
-_VALID = "valid"
-_IMAGES = "images"
-_TABLES = ("dataset.json", "views.json", "patients.csv")
-SPLITS = ("train", "validation", "test")
+MASKS = "masks"
+VALID = "valid"
+IMAGES = "images"
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -70,21 +70,17 @@ def discover(location: Path) -> DatasetFolder:
     Raises:
         UsageError: nothing is there.
         NothingUsableError: no file is an image by name or content.
-        DatasetFolderError: a table contradicts its form.
-        MaskMismatchError: there are masks, but not for every image or structure.
+        DatasetFolderError: a table contradicts its form or the folder.
+        MaskMismatchError: there are masks, but not one for every image.
     """
     if not location.exists():
         raise UsageError(location, found="no such file or folder", expected="images", remedy="check the path")
-    if location.is_file():
-        return DatasetFolder(location.parent, (DatasetItem(location, Path(location.name)),), ())
-    images = location / _IMAGES if (location / _IMAGES).is_dir() else location
     root = metadata_root(location)
-    excluded = () if images != location else (root / _MASKS, root / _VALID)
-    paths = sorted(
-        path
-        for path in images.rglob("*")
-        if path.is_file() and not any(path.is_relative_to(folder) for folder in excluded) and is_image(path)
-    )
+    if location.is_file():
+        return DatasetFolder(root, (DatasetItem(root / location.name, Path(location.name)),), ())
+    location = location.resolve()
+    images = location / IMAGES if (location / IMAGES).is_dir() else location
+    paths = _find_images(images, excluded=() if images != location else (root / MASKS, root / VALID))
     if not paths:
         raise NothingUsableError(
             location,
@@ -92,162 +88,130 @@ def discover(location: Path) -> DatasetFolder:
             expected="DICOM, NIfTI, PNG, TIFF, JPEG or .npy files here, below, or under images/",
             remedy="check the path, or see docs/dataset-folder.md",
         )
-    tables = _read_tables(root)
-    masks = _find_masks(root / _MASKS, images, paths)
+    tables = read_tables(root)
+    masks = _find_masks(root / MASKS, images, paths)
     structures = tables.structures or _structure_names(masks)
-    _require_masks(masks, root / _MASKS, structures)
-    items = tuple(_describe(path, images, root, masks.get(path), tables) for path in paths)
-    return DatasetFolder(root, items, structures if masks else ())
-
-
-@dataclass(frozen=True)
-class _Tables:
-    structures: tuple[str, ...]
-    patients: dict[str, str]
-    one_patient: str | None
-    splits: dict[str, str]
-    spacing: dict[str, SpacingMm]
-    one_spacing: SpacingMm | None
-
-
-def metadata_root(location: Path) -> Path:
-    """The folder that holds the tables and masks: the location, or what is around its `images` folder."""
-    if location.is_file():
-        return location.parent
-    parent = location.resolve().parent
-    here = any((location / name).exists() for name in (*_TABLES, _MASKS))
-    beside = any((parent / name).is_file() for name in _TABLES) or (parent / _MASKS).is_dir()
-    return parent if location.resolve().name == _IMAGES and beside and not here else location
-
-
-def _read_tables(root: Path) -> _Tables:
-    dataset, views = _read_json(root / "dataset.json"), _read_json(root / "views.json")
-    structures = dataset.get("structures", views.get("structures", []))
-    if not isinstance(structures, list) or not all(isinstance(name, str) for name in structures):
-        raise _table_error(root, "'structures' that is no list of names", "a list of strings")
-    if len(set(structures)) != len(structures):
-        raise _table_error(root, "a structure named twice", "unique names")
-    patients, splits = _read_patients(root / "patients.csv")
-    stated = dataset.get("patient", views.get("patient"))
-    if isinstance(stated, dict):
-        patients = {str(key): str(value) for key, value in stated.items()} | patients
-    spacing: dict[str, SpacingMm] = {}
-    for view in views.get("views", []):
-        if isinstance(view, dict) and "name" in view:
-            if "detector_spacing_mm" in view:
-                spacing[str(view["name"])] = _spacing(view["detector_spacing_mm"], root)
-            if "patient" in view:
-                patients.setdefault(str(view["name"]), str(view["patient"]))
-    if "detector_spacing_mm" in views:
-        spacing.setdefault("", _spacing(views["detector_spacing_mm"], root))
-    return _Tables(
-        structures=tuple(structures),
-        patients=patients,
-        one_patient=str(stated) if isinstance(stated, str | int) else None,
-        splits=splits,
-        spacing=spacing,
-        one_spacing=_spacing(dataset["spacing_mm"], root) if "spacing_mm" in dataset else None,
-    )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise _table_error(path, f"no readable JSON ({type(error).__name__})", "a JSON object") from error
-    if not isinstance(values, dict):
-        raise _table_error(path, type(values).__name__, "a JSON object")
-    return values
-
-
-def _read_patients(path: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """`file,patient[,split]` to two tables keyed by the file as written."""
-    if not path.is_file():
-        return {}, {}
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            rows = list(csv.DictReader(stream))
-    except (OSError, ValueError, csv.Error) as error:
-        raise _table_error(path, f"no readable CSV ({type(error).__name__})", "columns file,patient") from error
-    if rows and not {"file", "patient"} <= set(rows[0]):
-        raise _table_error(path, f"columns {', '.join(map(str, rows[0]))}", "columns file,patient[,split]")
-    patients = {row["file"].strip(): row["patient"].strip() for row in rows if row["patient"]}
-    splits = {row["file"].strip(): row["split"].strip() for row in rows if row.get("split")}
-    wrong = sorted(set(splits.values()) - set(SPLITS))
-    if wrong:
-        raise _table_error(path, f"split '{wrong[0]}'", f"one of {', '.join(SPLITS)}")
-    return patients, splits
-
-
-def _spacing(value: Any, where: Path) -> SpacingMm:
-    pair = value if isinstance(value, list) else [value, value]
-    if len(pair) != 2 or not all(isinstance(v, int | float) and v > 0 for v in pair):
-        raise _table_error(where, f"spacing {value}", "[row, column] in mm, both above 0")
-    return float(pair[0]), float(pair[1])
-
-
-def _table_error(path: Path, found: str, expected: str) -> DatasetFolderError:
-    return DatasetFolderError(path, found=found, expected=expected, remedy="see docs/dataset-folder.md")
-
-
-def _find_masks(folder: Path, images: Path, paths: list[Path]) -> dict[Path, Path]:
-    """The mask of each image: `masks/<name>.nii.gz`, `.nii`, or the folder `masks/<name>/`."""
-    if not folder.is_dir():
-        return {}
-    found = {}
-    for path in paths:
-        relative = path.relative_to(images)
-        names = dict.fromkeys([relative.parent / _stem(path), relative, Path(_stem(path))])
-        candidates = [
-            candidate
-            for name in names
-            for candidate in (folder / f"{name}.nii.gz", folder / f"{name}.nii", folder / name)
-        ]
-        mask = next((c for c in candidates if c.is_file() or c.is_dir()), None)
-        if mask is not None:
-            found[path] = mask
-    if found and len(found) < len(paths):
-        missing = next(path for path in paths if path not in found)
-        raise MaskMismatchError(
-            missing,
-            found=f"no mask ({len(paths) - len(found)} of {len(paths)} images have none)",
-            expected=f"{folder.name}/{_stem(missing)}.nii.gz or {folder.name}/{_stem(missing)}/<structure>.png",
-            remedy="add the masks, or move the images without masks to another folder",
-        )
-    return found
-
-
-def _stem(path: Path) -> str:
-    return path.name[: -len(".nii.gz")] if path.name.endswith(".nii.gz") else path.stem
-
-
-def _structure_names(masks: dict[Path, Path]) -> tuple[str, ...]:
-    """Names of the PNG files where no table lists them; NIfTI masks need a table."""
-    return tuple(sorted({p.stem for mask in masks.values() if mask.is_dir() for p in mask.glob("*.png")}))
-
-
-def _require_masks(masks: dict[Path, Path], folder: Path, structures: tuple[str, ...]) -> None:
     if masks and not structures:
         raise DatasetFolderError(
-            folder,
+            root / MASKS,
             found="masks without structure names",
             expected="a list 'structures' in dataset.json or views.json",
             remedy="write dataset.json beside the folder, see docs/dataset-folder.md",
         )
+    items = tuple(_describe(path, images, root, masks.get(path), tables) for path in paths)
+    _require_consistent(items, tables, root / "patients.csv")
+    return DatasetFolder(root, items, structures if masks else ())
 
 
-def _describe(path: Path, images: Path, root: Path, mask: Path | None, tables: _Tables) -> DatasetItem:
-    relative = path.relative_to(images)
-    keys = (str(relative), path.name, str(relative.with_suffix("")), _stem(path))
+def metadata_root(location: Path) -> Path:
+    """The folder that holds the tables and masks: the location, or what is around its `images` folder.
 
-    def look_up(table: dict[str, Any]) -> Any:
+    Links to single files are not followed, so that a file keeps the name it has in its folder.
+    """
+    if location.is_file():
+        return location.parent.resolve()
+    location = location.resolve()
+    parent = location.parent
+    here = any((location / name).exists() for name in (*TABLE_FILES, MASKS))
+    beside = any((parent / name).is_file() for name in TABLE_FILES) or (parent / MASKS).is_dir()
+    return parent if location.name == IMAGES and beside and not here else location
+
+
+def image_stem(path: Path) -> str:
+    """Name without its image suffix; `a.b` of `a.b.png`, and the whole of a DICOM name such as `1.2.840`."""
+    name = path.name
+    suffixes = [s for known in FORMATS for s in known.suffixes if name.lower().endswith(s)]
+    return name[: len(name) - max(map(len, suffixes), default=0)]
+
+
+def _find_images(images: Path, *, excluded: tuple[Path, ...]) -> list[Path]:
+    return sorted(
+        path
+        for path in images.rglob("*")
+        if not any(part.startswith(".") for part in path.relative_to(images).parts)
+        and not any(path.is_relative_to(folder) for folder in excluded)
+        and is_image(path)
+    )
+
+
+def _find_masks(folder: Path, images: Path, paths: list[Path]) -> dict[Path, Path]:
+    """The mask of each image: `masks/<name>.nii.gz`, `.nii`, or the folder `masks/<name>/`.
+
+    `<name>` is the image's, with or without its suffix, below the same subfolder; where names are unique, the
+    subfolder may be left out.
+    """
+    if not folder.is_dir() or not any(not p.name.startswith(".") for p in folder.iterdir()):
+        return {}
+    masks = {path: _find_mask(folder, path.relative_to(images)) for path in paths}
+    found = {path: mask for path, mask in masks.items() if mask is not None}
+    missing = [path for path in paths if path not in found]
+    if missing:
+        why = f"{len(missing)} of {len(paths)} images have none"
+        raise _unmatched(missing[0], image_stem(missing[0]), why)
+    uses = Counter(found.values())
+    shared = [path for path in paths if uses[found[path]] > 1]
+    if shared:
+        mask = found[shared[0]]
+        raise _unmatched(shared[0], shared[0].name, f"{mask.name} would be the mask of {uses[mask]} images")
+    return found
+
+
+def _find_mask(folder: Path, image: Path) -> Path | None:
+    """The mask of an image, given its path below the images' folder; the most specific name first."""
+    stem = image_stem(image)
+    for name in dict.fromkeys([image, image.parent / stem, Path(image.name), Path(stem)]):
+        for file in (folder / f"{name}.nii.gz", folder / f"{name}.nii"):
+            if file.is_file():
+                return file
+        if any((folder / name).glob("*.png")):
+            return folder / name
+    return None
+
+
+def _unmatched(image: Path, name: str, why: str) -> MaskMismatchError:
+    return MaskMismatchError(
+        image,
+        found=f"no mask of its own ({why})",
+        expected=f"{MASKS}/{name}.nii.gz or {MASKS}/{name}/<structure>.png",
+        remedy="add the masks, or move the images without masks to another folder",
+    )
+
+
+def _structure_names(masks: dict[Path, Path]) -> tuple[str, ...]:
+    """Names of the PNG files where no table lists them; NIfTI masks need a table."""
+    files = [file for mask in masks.values() if mask.is_dir() for file in mask.glob("*.png")]
+    return tuple(sorted({file.stem for file in files if not file.name.startswith(".")}))
+
+
+def _require_consistent(items: tuple[DatasetItem, ...], tables: FolderTables, path: Path) -> None:
+    """Refuse `patients.csv` that speaks of other images, or splits some images and leaves the others."""
+    unsplit = [item for item in items if item.split is None]
+    if tables.splits and unsplit:
+        raise table_error(
+            path,
+            f"no split for {len(unsplit)} of {len(items)} images, the first: {unsplit[0].relative}",
+            "a split for every image, or an empty column",
+        )
+    if tables.patients and not any(item.patient for item in items):
+        raise table_error(path.parent, "patients of other files only", "the names of the images here")
+
+
+def _describe(path: Path, images: Path, root: Path, mask: Path | None, tables: FolderTables) -> DatasetItem:
+    relative, stem = path.relative_to(images), image_stem(path)
+    keys = (
+        path.relative_to(root).as_posix(),
+        relative.as_posix(),
+        (relative.parent / stem).as_posix(),
+        path.name,
+        stem,
+    )
+
+    def look_up(table: Mapping[str, _Value]) -> _Value | None:
         return next((table[key] for key in keys if key in table), None)
 
     spacing: SpacingMm | None = look_up(tables.spacing) or tables.spacing.get("")
     origin: SpacingOrigin = "detector" if spacing else "user" if tables.one_spacing else "unknown"
-    valid = root / _VALID / relative.parent / f"{_stem(path)}.png"
+    valid = root / VALID / relative.parent / f"{stem}.png"
     return DatasetItem(
         path=path,
         relative=relative,

@@ -113,9 +113,7 @@ def load_radiograph(item: DatasetItem) -> Radiograph:
     radiograph = read_radiograph(item.path)
     header = radiograph.header
     if header.spacing_mm is None and item.spacing_mm is not None:
-        header = dataclasses.replace(
-            header, spacing_mm=item.spacing_mm, spacing_origin=item.spacing_origin
-        )
+        header = dataclasses.replace(header, spacing_mm=item.spacing_mm, spacing_origin=item.spacing_origin)
     valid = radiograph.valid
     if item.valid is not None:
         given = load_masks(item.valid, ("valid",), radiograph.pixels.shape)[0]
@@ -123,9 +121,7 @@ def load_radiograph(item: DatasetItem) -> Radiograph:
     return dataclasses.replace(radiograph, header=header, valid=valid)
 
 
-def load_masks(
-    path: Path, structures: tuple[str, ...], shape: tuple[int, ...]
-) -> Bool[np.ndarray, "K H W"]:
+def load_masks(path: Path, structures: tuple[str, ...], shape: tuple[int, ...]) -> Bool[np.ndarray, "K H W"]:
     """Masks of one image in the order of `structures`, from either form.
 
     Raises:
@@ -240,4 +236,5 @@ def _row(
 
 
 def _below(path: Path, root: Path) -> str:
-    return path.resolve().relative_to(root.resolve()).as_posix()
+    # not resolved: a link in the folder keeps the name it has there
+    return path.relative_to(root).as_posix()

@@ -10,7 +10,8 @@ from pydantic import Field
 
 from medi2i.config import Config
 from medi2i.data.manifest import ManifestRow
-from medi2i.errors import NothingUsableError, SplitLeakError
+from medi2i.data.tables import SPLITS
+from medi2i.errors import DatasetFolderError, NothingUsableError, SplitLeakError
 
 _SMALLEST_DOMAIN = 3
 
@@ -35,35 +36,40 @@ def assign_splits(
 
     Raises:
         SplitLeakError: the user's splits put one patient, or one image, on two sides.
-        NothingUsableError: fewer than three images.
+        DatasetFolderError: the user's splits leave one side empty.
+        NothingUsableError: fewer than three different images.
     """
     domain = rows[0].domain if rows else "domain"
-    if len(rows) < _SMALLEST_DOMAIN:
+    by_image = _merge_identical([[index] for index in range(len(rows))], rows)
+    if len(by_image) < _SMALLEST_DOMAIN:
         raise NothingUsableError(
             f"the {domain} domain",
-            found=f"{len(rows)} usable image(s)",
+            found=f"{len(by_image)} different usable image(s)",
             expected=f"at least {_SMALLEST_DOMAIN}: training, validation and test",
             remedy="add images; skipped.jsonl lists what could not be used",
         )
+    warnings = []
+    if any(row.patient is None for row in rows):
+        some = "some" if any(row.patient for row in rows) else "all"
+        warnings.append(f"{domain}: patients unknown for {some} images: each of them counts as one patient")
     if all(row.split for row in rows):
         _require_no_leak(rows)
-        return rows, []
-    groups: dict[str, list[int]] = defaultdict(list)
+        _require_all_sides(rows)
+        return rows, warnings
+    patients: dict[str, list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
-        groups[row.patient or row.id].append(index)
-    warnings = []
+        patients[row.patient or row.id].append(index)
+    # identical files are one group even when the tables call them different patients
+    groups = _merge_identical(list(patients.values()), rows)
     if len(groups) < _SMALLEST_DOMAIN:
         warnings.append(
-            f"{domain}: {len(groups)} patient(s) in {len(rows)} images: split by image, so images of one patient "
-            "are on both sides, and no interval over patients can be given"
+            f"{domain}: {len(groups)} patient(s) in {len(rows)} images: split by image, so images of one "
+            "patient are on both sides"
+            + (", and no interval over patients can be given" if len(groups) == 1 else "")
         )
-        groups = {row.id: [index] for index, row in enumerate(rows)}
-    elif any(row.patient is None for row in rows):
-        warnings.append(f"{domain}: patients unknown for some images: each of them counts as one patient")
-    # identical files are one group even when the tables call them different patients
-    split_of = _draw(list(_merge_identical(groups, rows)), config, seed)
-    result = [dataclasses.replace(row, split=split_of[index]) for index, row in enumerate(rows)]
-    return result, warnings
+        groups = by_image
+    split_of = _draw(groups, config, seed)
+    return [dataclasses.replace(row, split=split_of[index]) for index, row in enumerate(rows)], warnings
 
 
 def _draw(groups: list[list[int]], config: SplitConfig, seed: int) -> dict[int, str]:
@@ -77,17 +83,14 @@ def _draw(groups: list[list[int]], config: SplitConfig, seed: int) -> dict[int, 
     return {index: name for name, group in zip(names, order, strict=False) for index in groups[group]}
 
 
-def _merge_identical(groups: dict[str, list[int]], rows: list[ManifestRow]) -> list[list[int]]:
-    merged: list[list[int]] = []
-    group_of_hash: dict[str, list[int]] = {}
-    for members in groups.values():
-        twin = next((group_of_hash[rows[i].sha256] for i in members if rows[i].sha256 in group_of_hash), None)
-        target = twin if twin is not None else []
-        if twin is None:
-            merged.append(target)
-        target.extend(members)
-        group_of_hash.update({rows[i].sha256: target for i in members})
-    return merged
+def _merge_identical(groups: list[list[int]], rows: list[ManifestRow]) -> list[list[int]]:
+    """Groups of row numbers, joined where they share a file's content; a chain of twins is one group."""
+    group_of: dict[str, list[int]] = {}
+    for members in groups:
+        twins = {id(g): g for index in members if (g := group_of.get(rows[index].sha256)) is not None}
+        joined = [index for group in (*twins.values(), members) for index in group]
+        group_of.update({rows[index].sha256: joined for index in joined})
+    return list({id(group): group for group in group_of.values()}.values())
 
 
 def _require_no_leak(rows: list[ManifestRow]) -> None:
@@ -102,3 +105,14 @@ def _require_no_leak(rows: list[ManifestRow]) -> None:
                     expected="every patient on one side",
                     remedy="mend the column 'split' of patients.csv",
                 )
+
+
+def _require_all_sides(rows: list[ManifestRow]) -> None:
+    empty = [name for name in SPLITS if all(row.split != name for row in rows)]
+    if empty:
+        raise DatasetFolderError(
+            f"the {rows[0].domain} domain",
+            found=f"no usable image with split '{empty[0]}'",
+            expected=f"images of each of {', '.join(SPLITS)}",
+            remedy="mend the column 'split' of patients.csv, or leave it out",
+        )

@@ -100,7 +100,7 @@ def resize(image: Tensor, shape: tuple[int, int]) -> Tensor:
 
 
 class DecodeRadiographd(MapTransform):
-    """What follows MONAI's `LoadImaged`: [-1, 1], the valid area, masks, and at most `oversampling` x working size."""
+    """What follows MONAI's `LoadImaged`: [-1, 1], the valid area, masks; at (up to twice) working scale."""
 
     def __init__(self, root: Path, domain_map: IntensityMap, config: DataConfig, *, with_masks: bool) -> None:
         super().__init__(["image"])
@@ -129,7 +129,8 @@ class DecodeRadiographd(MapTransform):
         }
         if self._with_masks and row.mask:
             masks = load_masks(self._root / row.mask, row.structures, (row.rows, row.columns))
-            sample["mask"] = resize(torch.from_numpy(masks).float(), shape)
+            # bicubic enlarging overshoots
+            sample["mask"] = resize(torch.from_numpy(masks).float(), shape).clamp(0, 1)
         return sample
 
 
@@ -182,14 +183,12 @@ def _cacheable(rows: Sequence[ManifestRow], config: DataConfig, *, with_masks: b
 
 
 class UnpairedCrops(Dataset[dict[str, Tensor]]):
-    """Sample n: a crop of a source image and a crop of a target image that have nothing to do with each other.
+    """Sample n: a crop of a source image and a crop of a target image that have nothing in common.
 
     The longer domain is walked through in a new random order each epoch, the other is drawn at random.
     """
 
-    def __init__(
-        self, source: Dataset[Any], target: Dataset[Any], config: DataConfig, *, seed: int
-    ) -> None:
+    def __init__(self, source: Dataset[Any], target: Dataset[Any], config: DataConfig, *, seed: int) -> None:
         self._domains = {"source": source, "target": target}
         self._lengths = {name: len(domain) for name, domain in self._domains.items()}  # type: ignore[arg-type]
         self._config = config
@@ -223,10 +222,8 @@ class UnpairedCrops(Dataset[dict[str, Tensor]]):
         return int(self._order[1][position])
 
 
-def random_crop(
-    image: dict[str, Tensor], config: DataConfig, rng: np.random.Generator
-) -> dict[str, Tensor]:
-    """One crop of `crop_size` with its valid area and masks; crops that hold little of the image are redrawn."""
+def random_crop(image: dict[str, Tensor], config: DataConfig, rng: np.random.Generator) -> dict[str, Tensor]:
+    """One crop of `crop_size` with valid area and masks; one that holds little of the image is redrawn."""
     zoom, aspect, angle = _draw_framing(config, rng)
     longest = max(image["image"].shape[-2:])
     factor = longest / config.working_size if config.working_size else 1.0
@@ -276,7 +273,7 @@ def _draw_corner(
 
 
 def _slice(image: dict[str, Tensor], corner: tuple[float, float], size: int) -> dict[str, Tensor]:
-    """The window's own pixels, untouched; an image smaller than the crop is padded, and the padding invalid."""
+    """The window's own pixels, untouched; a smaller image is padded to the crop, and the padding invalid."""
     height, width = image["image"].shape[-2:]
     top, left = max(0, round(corner[0])), max(0, round(corner[1]))
     bottom, right = min(height, top + size), min(width, left + size)
@@ -334,7 +331,10 @@ def _affine(angle: float, scale: tuple[float, float], offset: tuple[float, float
 def unpaired_loader(
     crops: UnpairedCrops, *, batch_size: int, first: int, last: int, rank: int, world: int, workers: int
 ) -> DataLoader[dict[str, Tensor]]:
-    """Batches `first` to `last` - 1 of one process; batch s of rank r holds samples (s * world + r) * batch_size on."""
+    """Batches `first` to `last` - 1 of one process.
+
+    Batch s of rank r holds the samples from (s * world + r) * batch_size on.
+    """
     numbers = [
         (step * world + rank) * batch_size + offset
         for step in range(first, last)

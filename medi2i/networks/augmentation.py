@@ -1,4 +1,4 @@
-"""Differentiable augmentation of what a discriminator sees (Zhao et al. 2020, DiffAugment; Karras et al. 2020).
+"""Differentiable augmentation of what a discriminator sees (Zhao et al. 2020; Karras et al. 2020).
 
 With a few dozen films a discriminator learns them by heart. Shifting, turning, zooming and cutting both real
 and translated images in the same random way prevents that without teaching the generator any of it.
@@ -55,9 +55,11 @@ def augment_pair(
         ],
         dim=1,
     ).to(image.dtype)
-    grid = F.affine_grid(theta, [batch, 1, height, width], align_corners=False)
-    warped = F.grid_sample(image, grid, padding_mode="reflection", align_corners=False)
-    inside = F.grid_sample(valid, grid, padding_mode="zeros", align_corners=False)
+    # under autocast the grid would come in half precision: positions off by whole pixels
+    with torch.autocast(device.type, enabled=False):
+        grid = F.affine_grid(theta, [batch, 1, height, width], align_corners=False)
+        warped = F.grid_sample(image, grid, padding_mode="reflection", align_corners=False)
+        inside = F.grid_sample(valid.to(image.dtype), grid, padding_mode="zeros", align_corners=False)
     inside = (inside > 0.99).to(image.dtype)
     return warped, inside * _cutout(inside, config.cutout * applied, draw(-1, 1), draw(-1, 1))
 
@@ -67,6 +69,6 @@ def _cutout(like: Tensor, side: Tensor, center_x: Tensor, center_y: Tensor) -> T
     _, _, height, width = like.shape
     y = torch.linspace(-1, 1, height, device=like.device).view(1, 1, height, 1)
     x = torch.linspace(-1, 1, width, device=like.device).view(1, 1, 1, width)
-    half = side.view(-1, 1, 1, 1)
-    in_hole = ((y - center_y.view(-1, 1, 1, 1)).abs() < half) & ((x - center_x.view(-1, 1, 1, 1)).abs() < half)
+    half, center_x, center_y = (value.view(-1, 1, 1, 1) for value in (side, center_x, center_y))
+    in_hole = ((y - center_y).abs() < half) & ((x - center_x).abs() < half)
     return (~in_hole).to(like.dtype)

@@ -1,4 +1,4 @@
-"""One self-contained HTML page from `results.json`; neither torch nor matplotlib is imported before it is drawn."""
+"""One self-contained HTML page from `results.json`, without torch; matplotlib only once a figure is drawn."""
 
 from medi2i.report.description import describe
 from medi2i.report.page import write_report

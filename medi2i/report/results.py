@@ -18,7 +18,7 @@ _SHOWN_PROBLEMS = 3
 
 
 class _Part(BaseModel):
-    """A part of the file: undefined numbers are null, and keys that this edition doesn't show may be there."""
+    """A part of the file: undefined numbers are null; keys that this page doesn't show are passed over."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
@@ -208,7 +208,9 @@ def read_results(path: Path) -> Results:
     except OSError as error:
         raise CheckpointError(
             path,
-            found="no such file" if isinstance(error, FileNotFoundError) else f"unreadable ({error.strerror})",
+            found="no such file"
+            if isinstance(error, FileNotFoundError)
+            else f"unreadable ({error.strerror})",
             expected="the results that `medi2i adapt` writes when it is done",
             remedy="finish the run with `medi2i adapt --resume`, or check the path of the run folder",
         ) from error

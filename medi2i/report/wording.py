@@ -48,6 +48,11 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
+def moment(iso: str) -> str:
+    """A date and time as the clock of the machine showed it: `2026-03-01 14:05`."""
+    return iso[:16].replace("T", " ")
+
+
 def method_name(method: str) -> str:
     """Name of a run's method in a sentence."""
     return _BASELINES.get(method, method)
@@ -67,6 +72,11 @@ def interval_note(interval: Interval) -> str:
     return f"95 % bootstrap interval over {counted(interval.n_patients or 0, 'patient')}"
 
 
-def joined(parts: list[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+def flag_name(flag: str) -> str:
+    """A sanity flag as an adjective."""
+    return "not finite" if flag == "nonfinite" else flag
+
+
+def any_of(parts: list[str]) -> str:
+    """`a`, `a or b`, `a, b or c`."""
+    return " or ".join([*([", ".join(parts[:-1])] if len(parts) > 1 else []), parts[-1]])

@@ -19,6 +19,7 @@ from medi2i.io.atomic import (
     replace_folder_atomically,
     restore_folders,
     sweep_unfinished,
+    write_atomically,
     write_text_atomically,
 )
 
@@ -52,8 +53,22 @@ def checkpoint_name(step: int) -> str:
     return f"step-{step:07d}"
 
 
-def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
+def save_local(folder: Path, rank: int, tensors: Tensors) -> None:
+    """Hand what belongs to process `rank` to the main process, whose next `save_checkpoint` takes it in.
+
+    Raises:
+        DiskFullError: the device is full.
+    """
+    write_atomically(folder / _local_name(rank), lambda path: _save_tensors(path, tensors))
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, processes: int = 1) -> Path:
     """Write `folder/step-XXXXXXX` completely or not at all, and point LATEST at it.
+
+    Args:
+        folder: the run's `checkpoints/`.
+        checkpoint: what to write; its `local` is the main process's.
+        processes: how many share the training; those after the first have called `save_local`.
 
     Raises:
         DiskFullError: the device is full; earlier checkpoints are untouched.
@@ -65,6 +80,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
     def write(unfinished: Path) -> None:
         for name, tensors in parts.items():
             _save_tensors(unfinished / f"{name}.safetensors", tensors)
+        for rank in range(1, processes):
+            (folder / _local_name(rank)).rename(unfinished / _local_name(rank))
         state = {"format": FORMAT, "step": checkpoint.step} | checkpoint.state
         (unfinished / "state.json").write_text(json.dumps(state, indent=1), encoding="utf-8")
 
@@ -76,38 +93,38 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint) -> Path:
 def load_checkpoint(folder: Path, which: str = "LATEST", *, rank: int = 0) -> Checkpoint:
     """Read the checkpoint that LATEST or BEST names, or a folder `step-XXXXXXX`.
 
+    Args:
+        folder: a run's `checkpoints/`.
+        which: LATEST, BEST or a step's folder.
+        rank: process whose `local` is wanted; empty for one that the saved training didn't have.
+
     Raises:
         CheckpointError: it is missing, damaged, or of another format.
     """
     path = checkpoint_path(folder, which)
+    local = path / _local_name(rank)
     try:
         state = json.loads((path / "state.json").read_text(encoding="utf-8"))
         parts = {
-            name: load_file(path / f"{name}.safetensors") if (path / f"{name}.safetensors").is_file() else {}
-            for name in ("networks", "average", "optimizers", f"rank-{rank}")
+            name: load_file(path / f"{name}.safetensors") for name in ("networks", "average", "optimizers")
         }
-    except (OSError, ValueError, SafetensorError) as error:
+        parts["local"] = load_file(local) if rank == 0 or local.is_file() else {}
+        step, found = int(state["step"]), state.get("format")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise CheckpointError(
             path,
             found=f"a damaged checkpoint ({type(error).__name__})",
             expected="safetensors files and state.json",
             remedy="use another checkpoint of the run, or start anew",
         ) from error
-    if state.get("format") != FORMAT:
+    if found != FORMAT:
         raise CheckpointError(
             path,
-            found=f"checkpoint format {state.get('format')}",
+            found=f"checkpoint format {found}",
             expected=f"format {FORMAT}",
             remedy="use the medi2i version that wrote it",
         )
-    return Checkpoint(
-        step=int(state["step"]),
-        networks=parts["networks"],
-        average=parts["average"],
-        optimizers=parts["optimizers"],
-        local=parts[f"rank-{rank}"],
-        state=state,
-    )
+    return Checkpoint(step=step, state=state, **parts)
 
 
 def checkpoint_path(folder: Path, which: str = "LATEST") -> Path:
@@ -143,6 +160,8 @@ def sweep(folder: Path, *, keep: set[int]) -> None:
     """Remove what a crash left half-written, and the checkpoints that are not in `keep`."""
     restore_folders(folder)
     sweep_unfinished(folder)
+    for path in folder.glob(_local_name("*")):
+        path.unlink(missing_ok=True)
     names = {checkpoint_name(step) for step in keep}
     for path in folder.glob("step-*"):
         if path.name not in names:
@@ -161,14 +180,43 @@ def optimizer_tensors(optimizers: dict[str, torch.optim.Optimizer]) -> Tensors:
 
 
 def restore_optimizers(optimizers: dict[str, torch.optim.Optimizer], tensors: Tensors) -> None:
-    """Inverse of `optimizer_tensors`."""
+    """Inverse of `optimizer_tensors`.
+
+    Raises:
+        CheckpointError: the tensors are of other players.
+    """
     states: dict[str, dict[int, dict[str, Tensor]]] = {player: {} for player in optimizers}
     for name, value in tensors.items():
-        player, index, quantity = name.split(".")
+        player, index, quantity = name.rsplit(".", 2)
+        if player not in states:
+            raise CheckpointError(
+                "optimizers.safetensors",
+                found=f"the optimizer of a player '{player}'",
+                expected=f"players {', '.join(optimizers)}",
+                remedy="use the configuration the checkpoint was trained with",
+            )
         states[player].setdefault(int(index), {})[quantity] = value
     for player, optimizer in optimizers.items():
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        state = {
+            index: {
+                quantity: _laid_out_as(parameters[index], value) for quantity, value in quantities.items()
+            }
+            for index, quantities in states[player].items()
+        }
         groups = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": states[player], "param_groups": groups})
+        optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def _laid_out_as(parameter: Tensor, value: Tensor) -> Tensor:
+    """A copy in the parameter's memory format.
+
+    Fused optimisers walk through memory, not through indices: moments in another order than their
+    parameter's (channels last) would silently belong to other weights.
+    """
+    if value.shape != parameter.shape:
+        return value
+    return torch.empty_like(parameter.detach(), dtype=value.dtype).copy_(value)
 
 
 def _parts(checkpoint: Checkpoint) -> dict[str, Tensors]:
@@ -178,6 +226,10 @@ def _parts(checkpoint: Checkpoint) -> dict[str, Tensors]:
         "optimizers": checkpoint.optimizers,
         "rank-0": checkpoint.local,
     }
+
+
+def _local_name(rank: int | str) -> str:
+    return f"rank-{rank}.safetensors"
 
 
 def _save_tensors(path: Path, tensors: Tensors) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,7 @@ from medi2i.adapters import Batch, DomainAdapter, Player, Shared
 from medi2i.config import Config
 from medi2i.data.unpaired import UnpairedCrops, unpaired_loader
 from medi2i.errors import CheckpointError, NonFiniteLossError, UsageError
+from medi2i.io.atomic import restore_folders
 from medi2i.training.average import WeightAverage
 from medi2i.training.checkpoint import (
     Checkpoint,
@@ -28,12 +29,15 @@ from medi2i.training.checkpoint import (
     optimizer_tensors,
     restore_optimizers,
     save_checkpoint,
+    save_local,
     sweep,
 )
 from medi2i.training.interruption import StopRequest
 from medi2i.training.progress import Progress, TrainingLog
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
+# several processes have to agree on a stop, which makes the host wait for the device: not in every step
+_AGREE_EVERY = 10
 
 
 class TrainingConfig(Config):
@@ -123,7 +127,7 @@ def make_accelerator(device: DeviceName, precision: str) -> Accelerator:
     """One Accelerate engine for the device.
 
     Raises:
-        UsageError: the device is not there.
+        UsageError: the device is not there, or can't compute in that precision.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device in available and not available[device]:
@@ -132,6 +136,14 @@ def make_accelerator(device: DeviceName, precision: str) -> Accelerator:
             found="no such device",
             expected=", ".join(["auto", "cpu", *(name for name, there in available.items() if there)]),
             remedy="choose one of these",
+        )
+    on_cpu = device == "cpu" or (device == "auto" and not any(available.values()))
+    if precision == "fp16" and on_cpu:
+        raise UsageError(
+            "training.precision",
+            found="fp16 on a CPU",
+            expected="fp32 or bf16",
+            remedy="change it, or train on a GPU",
         )
     AcceleratorState._reset_state(reset_partial_state=True)  # a second training in one process
     return Accelerator(cpu=device == "cpu", mixed_precision="no" if precision == "fp32" else precision)
@@ -165,7 +177,12 @@ def train(
 
 
 def time_steps(
-    adapter: DomainAdapter, config: TrainingConfig, crop_size: int, accelerator: Accelerator, *, steps: int = 3
+    adapter: DomainAdapter,
+    config: TrainingConfig,
+    crop_size: int,
+    accelerator: Accelerator,
+    *,
+    steps: int = 3,
 ) -> float:
     """Seconds a training step takes here, measured on random images; nothing is written.
 
@@ -211,9 +228,10 @@ class _Training:
         epoch_length: int,
     ) -> None:
         self.adapter, self.config, self.seed, self.hooks = adapter, config, seed, hooks
-        self.accelerator, self.folder, self.epoch_length = accelerator, folder, epoch_length
+        self.accelerator, self.folder = accelerator, folder
+        self.epoch_length = max(1, epoch_length // accelerator.num_processes)  # they share an epoch's images
         self.checkpoints = folder / "checkpoints"
-        self.total = config.total_steps(epoch_length)
+        self.total = config.total_steps(self.epoch_length)
         adapter.to(accelerator.device)
         if config.channels_last:
             adapter.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -234,15 +252,10 @@ class _Training:
         self.saved: list[int] = []
 
     def run(self, crops: UnpairedCrops, stop: StopRequest, workers: int) -> TrainingResult:
-        self.checkpoints.mkdir(parents=True, exist_ok=True)
-        if has_checkpoint(self.checkpoints):
-            self._restore(load_checkpoint(self.checkpoints, rank=self.accelerator.process_index))
-        sweep(self.checkpoints, keep={self.best_step, *self.saved})
+        self._resume()
         main = self.accelerator.is_main_process
         log = TrainingLog(self.folder / "log.jsonl", resume_step=self.step) if main else None
-        progress = Progress(
-            "training", self.total, initial=self.step, rank=self.accelerator.process_index
-        )
+        progress = Progress("training", self.total, initial=self.step, rank=self.accelerator.process_index)
         batches = iter(self._loader(crops, workers))
         begin, mark, finite = time.monotonic(), (time.monotonic(), self.step), None
         self.adapter.train()
@@ -260,16 +273,38 @@ class _Training:
                     note, mark = self._log(log, losses, mark)
                 progress.advance(note)
                 self._milestones(log, finite, losses)
-                if stop.requested:
+                if self._stopping(stop):
                     self._require_finite(finite, losses)
                     self._save()
-                    stop.raise_if_requested(
-                        str(self.folder), f"continue at step {self.step} with --resume"
-                    )
+                    stop.raise_if_requested(str(self.folder), f"continue at step {self.step} with --resume")
         finally:
             progress.close()
             self._unwrap()
         return TrainingResult(self.step, self.best_step, self.best, time.monotonic() - begin)
+
+    def _resume(self) -> None:
+        """Go on from the last checkpoint if there is one, and clear away what a crash left."""
+        main = self.accelerator.is_main_process
+        if main:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            restore_folders(self.checkpoints)
+        self.accelerator.wait_for_everyone()
+        if has_checkpoint(self.checkpoints):
+            self._restore(load_checkpoint(self.checkpoints, rank=self.accelerator.process_index))
+        self.accelerator.wait_for_everyone()
+        if main:
+            if self.best_step:  # a crash between a save and its mark leaves BEST behind
+                mark_best(self.checkpoints, self.best_step)
+            sweep(self.checkpoints, keep={self.best_step, *self.saved})
+
+    def _stopping(self, stop: StopRequest) -> bool:
+        """Whether to stop after this step; one process that stopped alone would leave the others waiting."""
+        if self.accelerator.num_processes > 1:
+            if self.step % _AGREE_EVERY:
+                return False
+            asked = torch.tensor(float(stop.requested), device=self.accelerator.device)
+            stop.requested = bool(self.accelerator.reduce(asked, "sum") > 0)
+        return stop.requested
 
     def _loader(self, crops: UnpairedCrops, workers: int) -> Any:
         accumulate = self.config.accumulate
@@ -300,7 +335,9 @@ class _Training:
                         total = torch.stack([v.float() for v in losses.values()]).sum()
                     scaled = total / len(batches)
                     self.accelerator.backward(scaled)
-                    logged |= {f"{player.name}/{name}": v.detach() for name, v in losses.items()}
+                    for name, value in losses.items():
+                        share, key = value.detach() / len(batches), f"{player.name}/{name}"
+                        logged[key] = logged[key] + share if key in logged else share
             self._update(player, optimizer, factor)
         if self.average is not None:
             self.average.update(self.step + 1)
@@ -359,9 +396,7 @@ class _Training:
         )
         return f"{shown}, {rate:.1f} images/s", (now, self.step)
 
-    def _milestones(
-        self, log: TrainingLog | None, finite: Tensor | None, losses: dict[str, Tensor]
-    ) -> None:
+    def _milestones(self, log: TrainingLog | None, finite: Tensor | None, losses: dict[str, Tensor]) -> None:
         """Validation with its checkpoint, and the preview, when they are due."""
         last = self.step == self.total
         if self.step % self.config.validate_every == 0 or last:
@@ -393,17 +428,22 @@ class _Training:
         """A call with the weights that will translate, without wrappers, gradients or side effects."""
         if not self.accelerator.is_main_process:
             return None
+        averaged = self.average.applied() if self.average is not None else nullcontext()
+        with self._unwrapped(), torch.no_grad(), averaged:
+            self.adapter.eval()
+            try:
+                return call()
+            finally:
+                self.adapter.train()
+
+    @contextmanager
+    def _unwrapped(self) -> Iterator[None]:
+        """The adapter with its own networks instead of the engine's wrappers around them."""
         wrapped = {name: getattr(self.adapter, name) for name in self.names}
         self._unwrap()
-        self.adapter.eval()
         try:
-            with torch.no_grad():
-                if self.average is None:
-                    return call()
-                with self.average.applied():
-                    return call()
+            yield
         finally:
-            self.adapter.train()
             for name, module in wrapped.items():
                 setattr(self.adapter, name, module)
 
@@ -412,42 +452,52 @@ class _Training:
             setattr(self.adapter, name, module)
 
     def _save(self) -> None:
-        """A checkpoint of this step by the main process; others wait."""
+        """A checkpoint of this step by the main process; others hand in what is theirs, and wait."""
+        if self.saved[-1:] == [self.step]:
+            return
+        checkpoint = self._checkpoint()
+        self._require_finite_weights(checkpoint)
+        rank, processes = self.accelerator.process_index, self.accelerator.num_processes
+        if not self.accelerator.is_main_process:
+            save_local(self.checkpoints, rank, checkpoint.local)
+        self.accelerator.wait_for_everyone()
+        self.saved.append(self.step)
         if self.accelerator.is_main_process:
-            wrapped = {name: getattr(self.adapter, name) for name in self.names}
-            self._unwrap()
-            networks = dict(self.adapter.state_dict())
-            for name, module in wrapped.items():
-                setattr(self.adapter, name, module)
-            facts = {"best_step": self.best_step, "scaler": self.scaler.state_dict() if self.scaler else None}
-            if self.best is not None:
-                facts["best"] = {
-                    "distance": self.best.distance,
-                    "gradient_correlation": self.best.gradient_correlation,
-                }
-            save_checkpoint(
-                self.checkpoints,
-                Checkpoint(
-                    step=self.step,
-                    networks=networks,
-                    average=self.average.tensors() if self.average else {},
-                    optimizers=optimizer_tensors(self.optimizers),
-                    local=self.adapter.local_state(),
-                    state=self.hooks.facts | facts,
-                ),
-            )
+            save_checkpoint(self.checkpoints, checkpoint, processes=processes)
             if self.best_step:
                 mark_best(self.checkpoints, self.best_step)
-            self.saved.append(self.step)
             sweep(self.checkpoints, keep={self.best_step, *self.saved[-2:]})
         self.accelerator.wait_for_everyone()
 
+    def _checkpoint(self) -> Checkpoint:
+        with self._unwrapped():
+            networks = dict(self.adapter.state_dict())
+        facts: dict[str, Any] = {
+            "best_step": self.best_step,
+            "scaler": self.scaler.state_dict() if self.scaler else None,
+        }
+        if self.best is not None:
+            facts["best"] = {
+                "distance": self.best.distance,
+                "gradient_correlation": self.best.gradient_correlation,
+            }
+        return Checkpoint(
+            step=self.step,
+            networks=networks,
+            average=self.average.tensors() if self.average else {},
+            optimizers=optimizer_tensors(self.optimizers),
+            local=self.adapter.local_state(),
+            state=self.hooks.facts | facts,
+        )
+
     def _restore(self, checkpoint: Checkpoint) -> None:
-        load_networks(self.adapter, checkpoint.networks, self.checkpoints)
+        with self._unwrapped():
+            load_networks(self.adapter, checkpoint.networks, self.checkpoints)
         restore_optimizers(self.optimizers, checkpoint.optimizers)
         if self.average is not None and checkpoint.average:
             self.average.load(checkpoint.average)
-        self.adapter.load_local_state(checkpoint.local)
+        if checkpoint.local:  # a process that the saved training didn't have starts with nothing
+            self.adapter.load_local_state(checkpoint.local)
         if self.scaler is not None and checkpoint.state.get("scaler"):
             self.scaler.load_state_dict(checkpoint.state["scaler"])
         best = checkpoint.state.get("best")
@@ -460,10 +510,20 @@ class _Training:
         if finite is None or bool(finite):
             return
         wrong = [name for name, value in losses.items() if not bool(torch.isfinite(value))]
-        raise NonFiniteLossError(
+        raise self._non_finite(", ".join(wrong) or "a loss of the steps before")
+
+    def _require_finite_weights(self, checkpoint: Checkpoint) -> None:
+        """A finite loss can have an infinite gradient: such weights must not replace a good checkpoint."""
+        for tensors in (checkpoint.networks, checkpoint.optimizers):
+            for name, value in tensors.items():
+                if not bool(torch.isfinite(value).all()):
+                    raise self._non_finite(name)
+
+    def _non_finite(self, what: str) -> NonFiniteLossError:
+        return NonFiniteLossError(
             f"step {self.step}",
-            found=f"NaN or Inf in {', '.join(wrong) or 'a loss of the steps before'}",
-            expected="finite losses",
+            found=f"NaN or Inf in {what}",
+            expected="finite losses and weights",
             remedy="lower the learning rate or use precision bf16 or fp32; the last good checkpoint is kept: "
             "--resume starts from it",
         )
@@ -491,11 +551,17 @@ def _optimizer(player: Player, networks: list[nn.Module]) -> torch.optim.Optimiz
     parameters = [p for network in networks for p in network.parameters()]
     settings = player.optimizer
     return torch.optim.Adam(
-        parameters, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay, fused=True
+        parameters,
+        lr=settings.learning_rate,
+        betas=settings.betas,
+        weight_decay=settings.weight_decay,
+        fused=True,
     )
 
 
 def _all_finite(losses: dict[str, Tensor], before: Tensor | None) -> Tensor:
     """A flag on the device: reading it is the only synchronisation, and it is read seldom."""
+    if not losses:  # no player's turn in this step
+        return torch.tensor(True) if before is None else before
     finite = torch.isfinite(torch.stack([value.float() for value in losses.values()])).all()
     return finite if before is None else finite & before

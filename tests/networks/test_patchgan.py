@@ -1,0 +1,73 @@
+import torch
+from torch import nn
+
+from medi2i.networks.discriminator import PatchGAN, PatchGANConfig
+
+
+def support(layers: int, size: int) -> tuple[int, int]:
+    """Rows and columns of input pixels that the central logit depends on, by its gradient."""
+    discriminator = PatchGANConfig(width=2, layers=layers).build(seed=0)
+    for name, module in list(discriminator.named_modules()):
+        if isinstance(module, nn.InstanceNorm2d):  # its statistics see the whole image
+            parent, _, child = name.rpartition(".")
+            setattr(discriminator.get_submodule(parent), child, nn.Identity())
+    for parameter in discriminator.parameters():
+        nn.init.constant_(parameter, 0.1)  # no gradient cancels
+    image = torch.ones(1, 1, size, size, requires_grad=True)
+    logits = discriminator(image)
+    logits[0, 0, logits.shape[2] // 2, logits.shape[3] // 2].backward()
+    assert image.grad is not None
+    touched = image.grad[0, 0] != 0
+    return int(touched.any(dim=1).sum()), int(touched.any(dim=0).sum())
+
+
+def test_the_default_is_the_published_70_pixel_patch():
+    assert support(3, 256) == (70, 70)
+
+
+def test_fewer_layers_see_smaller_patches():
+    # one stride-2 and two stride-1 convolutions of 4: 4 + 3 * 2 + 3 * 2; then one more stride: 34
+    assert support(1, 64) == (16, 16)
+    assert support(2, 96) == (34, 34)
+
+
+def test_the_default_has_the_published_number_of_parameters_less_the_useless_biases():
+    first, last = (16 * 1 + 1) * 64, 16 * 512 + 1
+    inner = 16 * (64 * 128 + 128 * 256 + 256 * 512)
+    assert first + inner + last == 2_761_793
+    assert sum(p.numel() for p in PatchGAN(PatchGANConfig()).parameters()) == 2_761_793
+
+
+def test_256_pixels_give_30_by_30_logits():
+    discriminator = PatchGANConfig(width=2).build(seed=0)
+    assert discriminator(torch.zeros(1, 1, 256, 256)).shape == (1, 1, 30, 30)
+
+
+def test_the_logits_are_raw():
+    discriminator = PatchGANConfig(width=2).build(seed=0)
+    last = [m for m in discriminator.modules() if isinstance(m, nn.Conv2d)][-1]
+    nn.init.zeros_(last.weight)
+    assert last.bias is not None
+    for value in (-3.0, 5.0):
+        nn.init.constant_(last.bias, value)
+        assert torch.equal(discriminator(torch.zeros(1, 1, 64, 64)), torch.full((1, 1, 6, 6), value))
+
+
+def test_only_inner_convolutions_have_a_norm_and_it_is_instance_norm_without_affine():
+    discriminator = PatchGAN(PatchGANConfig(width=2))
+    norms = [m for m in discriminator.modules() if "Norm" in type(m).__name__]
+    assert [type(norm) for norm in norms] == [nn.InstanceNorm2d] * 3
+    assert [norm.num_features for norm in norms] == [4, 8, 16]
+    assert not any(norm.affine or norm.track_running_stats for norm in norms)
+
+
+def test_training_and_evaluation_give_the_same_logits():
+    discriminator = PatchGANConfig(width=2).build(seed=0)
+    image = torch.rand(1, 1, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(discriminator.train()(image), discriminator.eval()(image))
+
+
+def test_half_precision_inside_gives_float32_logits():
+    discriminator = PatchGANConfig(width=2).build(seed=0)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert discriminator(torch.zeros(1, 1, 64, 64)).dtype == torch.float32
