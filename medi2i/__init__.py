@@ -9,7 +9,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from medi2i.adaptation import AdaptConfig, AdaptResult, adapt, choose_config, describe_job
+    from medi2i.adaptation import (
+        AdaptConfig,
+        AdaptResult,
+        adapt,
+        choose_config,
+        describe_job,
+        load_run_config,
+    )
     from medi2i.drr.phantom import PhantomConfig, write_phantom_dataset
     from medi2i.io import read_radiograph
     from medi2i.report import write_report
@@ -22,6 +29,7 @@ _HOMES = {
     "adapt": "medi2i.adaptation",
     "choose_config": "medi2i.adaptation",
     "describe_job": "medi2i.adaptation",
+    "load_run_config": "medi2i.adaptation",
     "read_radiograph": "medi2i.io",
     "translate": "medi2i.translation",
     "write_phantom_dataset": "medi2i.drr.phantom",
@@ -35,6 +43,7 @@ __all__ = [
     "adapt",
     "choose_config",
     "describe_job",
+    "load_run_config",
     "read_radiograph",
     "translate",
     "write_phantom_dataset",

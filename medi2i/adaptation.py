@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import resource
 import secrets
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from pydantic import Field
 
 from medi2i.adapters import AdapterConfig, CycleGANConfig, DomainAdapter
 from medi2i.config import Config, dump_config, find_preset, load_config
-from medi2i.data.dataset_folder import DatasetFolder, discover, metadata_root
+from medi2i.data.dataset_folder import DatasetFolder, discover, image_stem, metadata_root
 from medi2i.data.manifest import (
     ManifestRow,
     Skipped,
@@ -43,6 +44,7 @@ from medi2i.evaluation import (
     fix_reference,
     measure_translation,
     measure_truth,
+    require_matrix,
     tensors,
     translated_images,
     validator,
@@ -182,6 +184,7 @@ def adapt(
         job = _Job(config, out, device, stop)
         if job.engine.is_main_process:
             _check_out(out, resume)
+        job.check()
         # the first process reads and writes the manifest; the others find it there
         with job.engine.main_process_first():
             job.prepare()
@@ -206,6 +209,7 @@ def describe_job(config: AdaptConfig, *, out: Path, device: DeviceName = "auto")
     """
     _check_out(out, resume=False)
     job = _Job(config, out, device, StopRequest())
+    job.check()
     rows = job.inspect()
     adapter = config.adapter.build(seed=config.seed)
     crop = config.data.crop_size
@@ -232,7 +236,9 @@ def describe_job(config: AdaptConfig, *, out: Path, device: DeviceName = "auto")
         "writes": {
             "run": str(out),
             "images": len(rows["source"]),
-            "estimated_mib": round(pixels / 2**20 + 4 * sum(p.numel() for p in adapter.parameters()) * 4 * 3 / 2**20, 1),
+            "estimated_mib": round(
+                pixels / 2**20 + 4 * sum(p.numel() for p in adapter.parameters()) * 4 * 3 / 2**20, 1
+            ),
         },
     }
 
@@ -250,6 +256,13 @@ class _Job:
         self.domains: Domains
         self.reference: Reference
 
+    def check(self) -> None:
+        """Refuse what would only fail after the first hour: no training settings, weights that don't fit."""
+        adapter = self.config.adapter.build(seed=self.config.seed)
+        if adapter.players:
+            self.training_config()
+            self._start_weights(adapter, self.out / "checkpoints")
+
     def inspect(self) -> dict[Domain, list[ManifestRow]]:
         """Read every image once and split by patient."""
         salt = secrets.token_bytes(16)  # never written: a hash can't be traced back to an identity
@@ -261,6 +274,7 @@ class _Job:
         for name in rows:
             rows[name], warnings = assign_splits(rows[name], self.config.data.split, seed=self.config.seed)
             self.warnings += warnings
+        self._check_truth(rows["source"])
         return rows
 
     def prepare(self) -> None:
@@ -302,6 +316,11 @@ class _Job:
             self.domains, self.config.evaluation, seed=self.config.seed, tick=self._ticker(progress)
         )
         progress.close()
+        if not math.isfinite(self.reference.floor["all"]["mean"]):
+            self.warnings.append(
+                "target: fewer than four patients held out, so real images can't be measured against "
+                "each other"
+            )
 
     def learn(self) -> None:
         """Train, or fit what only needs statistics; leaves checkpoints with BEST."""
@@ -316,7 +335,9 @@ class _Job:
             for name in ("source", "target"):
                 adapter.fit(name, tensors(self.domains.images(name, "train")))
             folder.mkdir(exist_ok=True)
-            save_checkpoint(folder, Checkpoint(0, dict(adapter.state_dict()), {}, {}, {}, facts | {"best_step": 0}))
+            save_checkpoint(
+                folder, Checkpoint(0, dict(adapter.state_dict()), {}, {}, {}, facts | {"best_step": 0})
+            )
             mark_best(folder, 0)
             return
         self._start_weights(adapter, folder)
@@ -370,7 +391,7 @@ class _Job:
         truth = self._measure_truth(translation)
         results = {
             "format": RESULTS_FORMAT,
-            "medi2i": version("medi2i"),
+            "medi2i": _version(),
             "run": self._describe_run(seconds),
             "data": {
                 "source": describe_domain(self.domains.source, self.skipped_of("source")),
@@ -444,7 +465,8 @@ class _Job:
         if not rows:
             raise NothingUsableError(
                 self.roots[name],
-                found=f"{len(skipped)} image(s), none usable; the first: {skipped[0].file}: {skipped[0].reason}",
+                found=f"{len(skipped)} image(s), none usable; the first: {skipped[0].file}: "
+                f"{skipped[0].reason}",
                 expected="projection radiographs or DRRs",
                 remedy="see docs/dataset-folder.md for what is read",
             )
@@ -491,16 +513,39 @@ class _Job:
             )
         load_networks(adapter, checkpoint.networks | checkpoint.average, origin)
 
+    def _find_truth(self, source: list[ManifestRow]) -> dict[str, Path]:
+        """True target image of each source row that has one: the file of the same name, suffix aside."""
+        if self.config.truth is None:
+            return {}
+
+        def name(path: Path) -> Path:
+            return path.with_name(image_stem(path))
+
+        files = {name(item.relative): item.path for item in discover(Path(self.config.truth)).items}
+        return {row.id: files[key] for row in source if (key := name(Path(row.output))) in files}
+
+    def _check_truth(self, source: list[ManifestRow]) -> None:
+        """Read the true images that will be measured, so that a wrong one is an error before the training."""
+        truth = self._find_truth(source)
+        if self.config.truth is not None and not truth:
+            raise UsageError(
+                self.config.truth,
+                found="no image with the name of a source image",
+                expected="true target images named as their source images",
+                remedy="rename them, or leave --truth out",
+            )
+        measured = [row for row in source if row.split == "test" and row.id in truth]
+        for row in measured:
+            require_matrix(truth[row.id], (row.rows, row.columns))
+        if truth and not measured:
+            self.warnings.append(
+                "truth: no true image of a source image that is not trained on; not measured"
+            )
+
     def _measure_truth(self, translation: Any) -> dict[str, Any] | None:
         if self.config.truth is None:
             return None
-        folder = discover(Path(self.config.truth))
-        by_stem = {item.relative.with_suffix("").as_posix(): item.path for item in folder.items}
-        truth = {
-            row.id: by_stem[stem]
-            for row in self.domains.source
-            if (stem := Path(row.output).with_suffix("").as_posix()) in by_stem
-        }
+        truth = self._find_truth(self.domains.source)
         translations = baseline_translations(self.domains) | {"translated": translation}
         return measure_truth(self.domains, truth, translations, seed=self.config.seed, tick=lambda: None)
 
@@ -514,11 +559,12 @@ class _Job:
             "best_step": checkpoint.step,
             "best_validation": checkpoint.state.get("best"),
             "rule": "among validated checkpoints with a median gradient correlation of at least "
-            f"{training.minimum_gradient_correlation if training else 0}, the smallest distance to the target's "
-            "validation images; if none has, the largest gradient correlation",
+            f"{training.minimum_gradient_correlation if training else 0}, the smallest distance to the "
+            "target's validation images; if none has, the largest gradient correlation",
             "device": str(self.engine.device),
             "precision": training.precision if training else "fp32",
-            "working_size": self.config.data.working_size,
+            "working_size": self.config.data.working_size
+            or max(max(row.rows, row.columns) for row in self.domains.source),
             "feature_size": self.config.evaluation.feature_size,
             "seconds": round(seconds, 1),
             "finished": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
@@ -545,6 +591,13 @@ def _check_out(out: Path, resume: bool) -> None:
                 expected="a new folder",
                 remedy="continue it with --resume, or choose another --out",
             )
+
+
+def _version() -> str:
+    try:
+        return metadata.version("medi2i")
+    except metadata.PackageNotFoundError:  # run from a checkout that is not installed
+        return "unknown"
 
 
 def _peak_memory_mib(device: torch.device) -> int:

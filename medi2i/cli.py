@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -14,6 +14,7 @@ _EXIT_CODES = (
     "Exit codes: 0 done, 2 wrong usage, 3 done with skipped inputs, 4 nothing usable, "
     "5 interrupted (continue with --resume), 1 other failure."
 )
+_TYPER_INTERRUPTED = 130  # what typer makes of Ctrl-C; this tool documents its own code
 Device = Literal["auto", "cpu", "cuda", "mps"]
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU if there is one.")]
 SetOption = Annotated[
@@ -57,12 +58,7 @@ def phantom(
     """Make the embedded data set: phantom chests as labelled DRRs and as films, with paired truth."""
     from medi2i.config import find_preset, load_config
     from medi2i.drr.phantom import PhantomConfig, write_phantom_dataset
-    from medi2i.errors import OutputExistsError
 
-    if out.exists() and any(out.iterdir()):
-        raise OutputExistsError(
-            out, found="a folder with content", expected="a new folder", remedy="choose another --out"
-        )
     settings = load_config(find_preset(config, "phantom"), PhantomConfig, set_ or ())
     write_phantom_dataset(settings, out)
     typer.echo(f"source domain (DRRs and masks): {out / 'drr'}")
@@ -72,17 +68,22 @@ def phantom(
 
 @app.command(epilog=_EXIT_CODES)
 def adapt(
-    src: Annotated[Path | None, typer.Option(help="Source domain: folder of DRRs, with masks if any.")] = None,
+    src: Annotated[
+        Path | None, typer.Option(help="Source domain: folder of DRRs, with masks if any.")
+    ] = None,
     tgt: Annotated[Path | None, typer.Option(help="Target domain: folder of X-rays.")] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; runs/<date>-<method> without it.")] = None,
-    method: Annotated[str | None, typer.Option(help="cyclegan, histogram or identity.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="Translation method; its presets are configs/adapt/<method>*.yaml.")
+    ] = None,
     config: Annotated[
         str | None, typer.Option(help="Preset of configs/adapt or a YAML file; chosen by method and device.")
     ] = None,
     set_: SetOption = None,
     device: DeviceOption = "auto",
     truth: Annotated[
-        Path | None, typer.Option(help="True target images of source images, by name; measured, never trained on.")
+        Path | None,
+        typer.Option(help="True target images of source images, by name; measured, never trained on."),
     ] = None,
     init_from: Annotated[Path | None, typer.Option(help="Start from the weights of another run.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
@@ -96,7 +97,9 @@ def adapt(
 
     if resume:
         if out is None:
-            raise UsageError("--resume", found="no --out", expected="the run to continue", remedy="add --out RUN")
+            raise UsageError(
+                "--resume", found="no --out", expected="the run to continue", remedy="add --out RUN"
+            )
         if not (out / "config.yaml").is_file():
             raise UsageError(out, found="no run", expected="a folder with config.yaml", remedy="check --out")
         if method or config or set_ or init_from or truth:
@@ -162,11 +165,18 @@ def main() -> None:
     try:
         app(standalone_mode=True)
     except Medi2iError as error:
-        typer.echo(f"error: {error}", err=True)
-        sys.exit(int(error.exit_code))
-    except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
-        sys.exit(int(ExitCode.INTERRUPTED))
+        _fail(str(error), error.exit_code)
+    except OSError as error:  # the disk: permissions, a device that went away, no room
+        _fail(f"{error.filename or 'input or output'}: {error.strerror or error}", ExitCode.FAILED)
+    except SystemExit as left:
+        if left.code == _TYPER_INTERRUPTED:
+            _fail("interrupted", ExitCode.INTERRUPTED)
+        raise
+
+
+def _fail(message: str, code: ExitCode) -> NoReturn:
+    typer.echo(f"error: {' '.join(message.split())}", err=True)
+    sys.exit(int(code))
 
 
 def _sort_logging() -> None:
@@ -194,7 +204,8 @@ def _print_result(result: Any) -> None:
     kept = result.results["structure"]["translated"]["gradient_correlation"]["median"]
     run = result.run
     typer.echo(f"distance to the target domain: {shown}")
-    typer.echo(f"structure kept (median gradient correlation): {kept:.3f}")
+    shown = "undefined" if kept is None else f"{kept:.3f}"
+    typer.echo(f"structure kept (median gradient correlation): {shown}")
     for warning in result.results["warnings"]:
         typer.echo(f"warning: {warning}")
     typer.echo(f"translated images and masks: {run / 'translated'}")

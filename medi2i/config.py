@@ -63,10 +63,15 @@ def load_config(path: Path, kind: type[ConfigT], overrides: Iterable[str] = ()) 
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(path, found=reason, expected="a readable YAML file", remedy="mend the file") from error
+        raise ConfigError(
+            path, found=reason, expected="a readable YAML file", remedy="mend the file"
+        ) from error
     if not isinstance(values, dict):
         raise ConfigError(
-            path, found=type(values).__name__, expected="a mapping of keys", remedy="see configs/ for examples"
+            path,
+            found=type(values).__name__,
+            expected="a mapping of keys",
+            remedy="see configs/ for examples",
         )
     for override in overrides:
         _apply_override(values, override)
@@ -102,13 +107,19 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
     parts = key.strip().split(".")
     if not separator or not all(parts):
         raise ConfigError(
-            f"--set {override}", found="no 'key=value'", expected="section.key=value", remedy="e.g. training.steps=500"
+            f"--set {override}",
+            found="no 'key=value'",
+            expected="section.key=value",
+            remedy="e.g. training.steps=500",
         )
     try:
         value = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(
-            f"--set {override}", found="a value that is no YAML", expected="section.key=value", remedy="quote the value"
+            f"--set {override}",
+            found="a value that is no YAML",
+            expected="section.key=value",
+            remedy="quote the value",
         ) from error
     node: Any = values
     for part in parts[:-1]:
@@ -125,7 +136,10 @@ def _child(node: Any, part: str, override: str) -> Any:
         child = node[part] = {}
     if not isinstance(child, dict | list):
         raise ConfigError(
-            f"--set {override}", found=f"'{part}' holds a value", expected="a section", remedy="drop what follows it"
+            f"--set {override}",
+            found=f"'{part}' holds a value",
+            expected="a section",
+            remedy="drop what follows it",
         )
     return child
 

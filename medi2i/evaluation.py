@@ -1,4 +1,4 @@
-"""Measure a run: how near the target domain, and how much structure was kept; everything in `results.json`."""
+"""Measure a run: how near the target domain, how much structure was kept; all of it in `results.json`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from medi2i.data.outputs import output_masks, read_provenance
 from medi2i.data.tables import SPLITS
 from medi2i.data.unpaired import DataConfig, input_intensity, item_of, resize, working_shape
 from medi2i.errors import MaskMismatchError
-from medi2i.image import IntensityMap, fit_intensity
+from medi2i.image import IntensityMap, Radiograph, fit_intensity
 from medi2i.io import read_radiograph
 from medi2i.io.atomic import write_text_atomically
 from medi2i.metrics.distribution import energy_distance, energy_distances, split_half_floors
@@ -190,12 +190,12 @@ def validator(domains: Domains, reference: Reference, config: EvaluationConfig) 
 
 
 def _as_point(features: np.ndarray) -> np.ndarray:
-    """A set of one image as a set without spread; its distance would be undefined, and none could be chosen."""
+    """A set of one image as one without spread: its distance is else undefined, and nothing can be chosen."""
     return np.repeat(features, 2, axis=0) if len(features) == 1 else features
 
 
 def translated_images(domains: Domains, folder: Path) -> Translation:
-    """Translations as they were written, read back and brought to [-1, 1] by the map they were written with."""
+    """Translations as they were written, brought back to [-1, 1] by the map they were written with."""
     records = {record["id"]: record for record in read_provenance(folder)}
 
     def read(image: NetworkImage) -> np.ndarray:
@@ -320,6 +320,24 @@ def measure_truth(
     }
 
 
+def require_matrix(path: Path, matrix: tuple[int, int]) -> Radiograph:
+    """A true target image, read.
+
+    Raises:
+        MaskMismatchError: it has another matrix (rows, columns) than its source image.
+        UnreadableImageError: it can't be decoded.
+    """
+    true = read_radiograph(path)
+    if true.pixels.shape != matrix:
+        raise MaskMismatchError(
+            path,
+            found=f"{true.pixels.shape[0]} x {true.pixels.shape[1]} pixels",
+            expected=f"its source image's {matrix[0]} x {matrix[1]}",
+            remedy="give the true image in the geometry of its source image",
+        )
+    return true
+
+
 def check_masks(rows: Sequence[ManifestRow], root: Path, folder: Path) -> dict[str, int]:
     """How many masks were carried, and how many of them are byte for byte what they were."""
     masks = output_masks(rows)
@@ -335,7 +353,7 @@ def check_masks(rows: Sequence[ManifestRow], root: Path, folder: Path) -> dict[s
         carried += present
         identical += present and all(file_sha256(a) == file_sha256(b) for a, b in pairs)
     return {
-        "in_source": sum(row.mask is not None for row in rows),
+        "in_source": len(masks),
         "carried": carried,
         "identical": identical,
     }
@@ -411,14 +429,7 @@ def _measure_image(image: NetworkImage, out: np.ndarray) -> dict[str, Any]:
 
 
 def _true_image(path: Path, image: NetworkImage, domains: Domains) -> tuple[np.ndarray, np.ndarray]:
-    true = read_radiograph(path)
-    if true.pixels.shape != image.image.shape:
-        raise MaskMismatchError(
-            path,
-            found=f"{true.pixels.shape[0]} x {true.pixels.shape[1]} pixels",
-            expected=f"its source image's {image.image.shape[0]} x {image.image.shape[1]}",
-            remedy="give the true image in the geometry of its source image",
-        )
+    true = require_matrix(path, (image.row.rows, image.row.columns))
     config = domains.data.target_intensity
     mapping = fit_intensity(true, config) if config.fit == "image" else domains.intensities["target"]
     return mapping.to_network(true.pixels, true.header), image.valid & true.valid

@@ -139,8 +139,7 @@ class CycleGAN(DomainAdapter):
             losses["identity_source"] = identity_weights[1] * masked_mean(
                 (identity_source - batch.source).abs(), batch.source_valid
             )
-        losses.update(self._structure_terms(batch, translated, back))
-        return losses
+        return losses | self._structure_terms(batch, translated, back)
 
     @staticmethod
     def _translate_and_keep(

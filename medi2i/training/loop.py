@@ -44,7 +44,7 @@ class TrainingConfig(Config):
     """Length, precision and bookkeeping of a training; the recipe of a method's optimisers is the method's.
 
     The learning rate is constant for `constant` of the training and then falls linearly to 0. Lengths are in
-    epochs (the longer domain once) or in steps, whichever is given.
+    epochs (the longer domain once) or in steps, whichever is given. `channels_last` concerns CUDA only.
     """
 
     epochs: int | None = Field(default=None, gt=0)
@@ -233,7 +233,10 @@ class _Training:
         self.checkpoints = folder / "checkpoints"
         self.total = config.total_steps(self.epoch_length)
         adapter.to(accelerator.device)
-        if config.channels_last:
+        # CPU kernels of instance norm read a channels-last gradient of a single image in the wrong order
+        # (torch 2.13): wrong weights and no error
+        self.channels_last = config.channels_last and accelerator.device.type == "cuda"
+        if self.channels_last:
             adapter.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.names = list(dict.fromkeys(name for player in adapter.players for name in player.networks))
         self.plain = {name: getattr(adapter, name) for name in self.names}
@@ -363,7 +366,7 @@ class _Training:
         rank, micro = self.accelerator.process_index, self.step * self.config.accumulate + index
         number = (self.seed * 1_000_003 + micro) * 1_009 + rank
         moved = {key: value.to(device, non_blocking=True) for key, value in sample.items()}
-        if self.config.channels_last:
+        if self.channels_last:
             moved = {key: v.contiguous(memory_format=torch.channels_last) for key, v in moved.items()}
         return Batch(
             source=moved["source"],
