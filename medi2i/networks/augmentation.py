@@ -18,12 +18,16 @@ from medi2i.config import Config
 
 
 class DiscriminatorAugmentationConfig(Config):
-    """Ranges of the random warp; tone is left alone, because tone is what has to be learnt."""
+    """Ranges of the random warp; tone is left alone, because tone is what has to be learnt.
+
+    Rotation and zoom are off by default: they interpolate, and a discriminator that sees only smoothed images
+    asks for no fine detail.
+    """
 
     probability: float = Field(default=0.8, ge=0, le=1)
     shift: float = Field(default=0.125, ge=0, lt=1)
-    rotation_deg: float = Field(default=8.0, ge=0, le=45)
-    zoom: float = Field(default=0.15, ge=0, lt=1)
+    rotation_deg: float = Field(default=0.0, ge=0, le=45)
+    zoom: float = Field(default=0.0, ge=0, lt=1)
     cutout: float = Field(default=0.3, ge=0, lt=1)
 
 
@@ -44,7 +48,10 @@ def augment_pair(
     applied = (draw(0, 1) < config.probability).to(image.dtype)
     angle = draw(-1, 1) * math.radians(config.rotation_deg) * applied
     scale = torch.exp(draw(-1, 1) * math.log1p(config.zoom) * applied)
-    shift_x, shift_y = (draw(-1, 1) * 2 * config.shift * applied for _ in range(2))
+    # whole pixels: a shift in between would blur like a rotation does
+    shift_x, shift_y = (
+        (draw(-1, 1) * config.shift * applied * side).round() * (2 / side) for side in (width, height)
+    )
     cosine, sine = torch.cos(angle) * scale, torch.sin(angle) * scale
     # affine_grid works in a square [-1, 1]: the aspect ratio keeps a rotation a rotation
     aspect = height / width

@@ -19,15 +19,21 @@ _SKIP_RANGE = 0.97
 class ResNetGeneratorConfig(Config):
     """Size of a residual generator; the defaults are the paper's for images of 256 px and more.
 
-    `residual_output` adds the input, through the inverse of the final tanh, to what the network paints: the
-    untrained generator is then the identity, full-resolution detail can't be lost in the bottleneck, and a
-    small network learns only the difference between the domains (not in the paper).
+    Not in the paper, and off by default:
+
+    Attributes:
+        residual_output: the input is added, through the inverse of the final tanh, to what the network paints:
+            the untrained generator is then the identity, full-resolution detail can't be lost in the bottleneck,
+            and a small network learns only the difference between the domains.
+        full_resolution_skip: the first layer's features join the last ones, so that fine detail can be sharpened
+            or softened where it is; through a bottleneck at a quarter of the resolution a small network can't.
     """
 
     width: int = Field(default=64, gt=0)
     blocks: int = Field(default=9, ge=0)
     upsample: Literal["transposed", "resize_conv"] = "transposed"
     residual_output: bool = False
+    full_resolution_skip: bool = False
 
     def build(self, *, seed: int) -> ResNetGenerator:
         """A generator with weights from N(0, 0.02) drawn by `seed`."""
@@ -47,10 +53,8 @@ class ResNetGenerator(nn.Module):
         super().__init__()
         width = config.width
         self.residual_output = config.residual_output
+        self.stem = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(1, width, 7), *_norm_relu(width))
         self.encode = nn.Sequential(
-            nn.ReflectionPad2d(3),
-            nn.Conv2d(1, width, 7),
-            *_norm_relu(width),
             nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
             *_norm_relu(2 * width),
             nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1),
@@ -63,10 +67,19 @@ class ResNetGenerator(nn.Module):
             *_upsampling(2 * width, width, config.upsample),
             *_norm_relu(width),
         )
+        self.join = (
+            nn.Sequential(nn.ReflectionPad2d(1), nn.Conv2d(2 * width, width, 3), nn.ReLU())
+            if config.full_resolution_skip
+            else None
+        )
         self.paint = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(width, 1, 7))
 
     def forward(self, image: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"]:
-        painted: Tensor = self.paint(self.decode(self.transform(self.encode(image))))
+        stem: Tensor = self.stem(image)
+        features: Tensor = self.decode(self.transform(self.encode(stem)))
+        if self.join is not None:
+            features = self.join(torch.cat([features, stem], dim=1))
+        painted: Tensor = self.paint(features)
         painted = painted.to(image.dtype)  # under autocast: gray levels in half precision would band
         if self.residual_output:
             painted = painted + torch.atanh(_SKIP_RANGE * image.clamp(-1, 1))
