@@ -15,6 +15,8 @@ _EXIT_CODES = (
     "5 interrupted (continue with --resume), 1 other failure."
 )
 _TYPER_INTERRUPTED = 130  # what typer makes of Ctrl-C; this tool documents its own code
+_PARAGRAPHS = 4  # verdict, what, distance, structure; the rest is for the page
+_WIDEST = 100  # columns: longer lines are hard to read
 Device = Literal["auto", "cpu", "cuda", "mps"]
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU if there is one.")]
 SetOption = Annotated[
@@ -88,7 +90,10 @@ def adapt(
     init_from: Annotated[Path | None, typer.Option(help="Start from the weights of another run.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be read, trained and written; write nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Say what would be read, trained and written, or is left; write nothing."
+        ),
     ] = False,
 ) -> None:
     """Learn a translation between two unpaired folders, translate the source with its masks, and report."""
@@ -118,7 +123,7 @@ def adapt(
     settings = settings.model_copy(update={k: str(v.resolve()) for k, v in given.items() if v is not None})
     folder = out or adaptation.default_run_folder(settings.adapter.name)
     if dry_run:
-        _print_plan(adaptation.describe_job(settings, out=folder, device=device))
+        _print_plan(adaptation.describe_job(settings, out=folder, device=device, resume=resume))
         return
     typer.echo(f"run: {folder}")
     result = adaptation.adapt(settings, out=folder, resume=resume, device=device)
@@ -188,7 +193,9 @@ def _sort_logging() -> None:
 
 
 def _print_plan(plan: dict[str, Any]) -> None:
-    for section in ("reads", "trains", "writes"):
+    for section in ("reads", "trains", "writes", "left"):
+        if section not in plan:  # nothing is left over for a new run
+            continue
         typer.echo(f"{section}:")
         for key, value in plan[section].items():
             if isinstance(value, dict):
@@ -199,6 +206,8 @@ def _print_plan(plan: dict[str, Any]) -> None:
 
 
 def _print_result(result: Any) -> None:
+    if not result.results:  # the first of several processes has them, and tells
+        return
     distance = result.results["distance"]
     shown = ", ".join(f"{name} {value:.3f}" for name, value in distance.items() if value is not None)
     kept = result.results["structure"]["translated"]["gradient_correlation"]["median"]
@@ -212,3 +221,17 @@ def _print_result(result: Any) -> None:
     typer.echo(f"checkpoints:                 {run / 'checkpoints'}")
     typer.echo(f"results:                     {run / 'results.json'}")
     typer.echo(f"report:                      {run / 'report.html'}")
+    _print_verdict(result.results)
+
+
+def _print_verdict(results: dict[str, Any]) -> None:
+    """The report's verdict, and in words what was done, how near it came, what it kept."""
+    import shutil
+    import textwrap
+
+    from medi2i.report import describe
+
+    width = min(shutil.get_terminal_size().columns, _WIDEST)
+    for paragraph in describe(results)[:_PARAGRAPHS]:
+        typer.echo()
+        typer.echo(textwrap.fill(paragraph, width, break_long_words=False))

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from medi2i.adapters import DomainAdapter
-from medi2i.data.unpaired import resize, working_shape
+from medi2i.data.decoding import resize, working_shape
 from medi2i.evaluation import Domains, write_picture
 
 _COLUMNS = 6

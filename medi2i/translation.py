@@ -21,6 +21,7 @@ from medi2i.adapters import AdapterConfig, Direction, DomainAdapter
 from medi2i.adapters.baselines import Identity
 from medi2i.config import validate_config
 from medi2i.data.dataset_folder import discover
+from medi2i.data.decoding import input_intensity, item_of, resize, working_shape
 from medi2i.data.manifest import (
     ManifestRow,
     Skipped,
@@ -40,13 +41,14 @@ from medi2i.data.outputs import (
     require_same_translation,
     write_tables,
 )
-from medi2i.data.unpaired import DataConfig, input_intensity, item_of, resize, working_shape
+from medi2i.data.settings import DataConfig
 from medi2i.errors import CheckpointError, NothingUsableError
 from medi2i.image import Domain, IntensityMap
 from medi2i.io import write_radiograph
-from medi2i.training.checkpoint import Checkpoint, checkpoint_path, load_checkpoint
+from medi2i.io.field import fill_outside
+from medi2i.training.checkpoint import Checkpoint, checkpoint_path, load_checkpoint, load_networks
+from medi2i.training.engine import DeviceName, make_accelerator
 from medi2i.training.interruption import StopRequest, stop_on_signals
-from medi2i.training.loop import DeviceName, load_networks, make_accelerator
 from medi2i.training.progress import Progress
 
 _DETAIL_GAIN = (0.25, 4.0)
@@ -117,6 +119,7 @@ def translate_whole(
 ) -> Tensor:
     """One (1, H, W) image through an adapter on its device, padded to its multiple and cropped back."""
     height, width = image.shape[-2:]
+    image = torch.from_numpy(fill_outside(image[0].numpy(), valid[0].numpy() > 0))[None]
     pad = (0, -width % adapter.size_multiple, 0, -height % adapter.size_multiple)
     padded = F.pad(image[None], pad, mode="replicate").to(device)
     valid_padded = F.pad(valid[None].float(), pad).to(device)

@@ -20,6 +20,7 @@ from tiny_data import (
 from medi2i import adaptation
 from medi2i.errors import InterruptedRunError
 from medi2i.io.masks import write_mask_nifti
+from medi2i.report import describe
 
 ALIKE = ("--method", "histogram", "--set", "evaluation.feature_size=64", "--device", "cpu")
 
@@ -56,6 +57,12 @@ def test_a_finished_job_ends_with_0_and_says_where_everything_is(run_cli, job, t
     assert f"identity {results['distance']['identity']:.3f}" in ended.out
     median = results["structure"]["translated"]["gradient_correlation"]["median"]
     assert f"median gradient correlation): {median:.3f}" in ended.out
+    verdict, *_ = describe(results)
+    paragraphs = ended.out.split("\n\n")
+    assert len(paragraphs) == 5
+    assert " ".join(paragraphs[1].split()) == verdict
+    assert max(map(len, "\n".join(paragraphs[1:]).splitlines())) <= 100
+    assert "nvImageCodec" not in ended.err
 
 
 def test_progress_goes_to_stderr_in_plain_lines(run_cli, job):
@@ -327,6 +334,15 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(run_cli, domains_f
     ):
         assert word in ended.out
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_of_a_resumed_run_says_what_is_left(run_cli, copied_run):
+    (copied_run / "results.json").unlink()
+    ended = run_cli("adapt", "--resume", "--dry-run", "--out", copied_run, "--device", "cpu")
+    assert ended.code == 0
+    left = "left:\n  training_steps: 0\n  images_to_translate: 0\n"
+    assert left in ended.out
+    assert not (copied_run / "results.json").exists()
 
 
 def test_a_dry_run_finds_the_same_errors(run_cli, job, domains_folder, tmp_path):

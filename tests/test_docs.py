@@ -149,7 +149,7 @@ def test_the_search_for_keys_finds_what_is_there_and_nothing_else() -> None:
 def test_every_key_named_in_prose_is_a_setting_or_a_result(document: Path) -> None:
     for code in inline_code(document):
         key = code.partition("=")[0]
-        if re.fullmatch(r"(adapter|data|training|evaluation|run|floor)(\.[a-z_0-9]+)+", key):
+        if re.fullmatch(r"(adapter|data|training|evaluation|run|floors)(\.[a-z_0-9]+)+", key):
             parts = key.split(".")
             assert has_key(AdaptConfig, parts) or has_key(Results, parts), f"{document.name}: {code}"
 

@@ -6,7 +6,7 @@ from tiny_data import load_png, make_scene, save_png
 from medi2i.adapters import DomainAdapter
 from medi2i.data.dataset_folder import discover
 from medi2i.data.manifest import inspect_folder
-from medi2i.data.unpaired import DataConfig
+from medi2i.data.settings import DataConfig
 from medi2i.evaluation import Domains
 from medi2i.image import IntensityConfig, IntensityMap
 from medi2i.preview import preview_writer

@@ -23,7 +23,7 @@ from medi2i.adapters import DomainAdapter, IdentityConfig
 from medi2i.data.dataset_folder import discover
 from medi2i.data.manifest import inspect_folder, read_manifest
 from medi2i.data.outputs import read_provenance
-from medi2i.data.unpaired import DataConfig
+from medi2i.data.settings import DataConfig
 from medi2i.errors import (
     CheckpointError,
     InterruptedRunError,
@@ -408,3 +408,11 @@ def test_the_identity_keeps_its_own_range_and_others_take_the_domains():
     other = make_translator(Linear(1.0))
     assert other.output_intensity(own, "source-to-target") == IntensityMap(0.2, 0.6)
     assert other.output_intensity(own, "target-to-source") == IntensityMap(0.0, 1.0)
+
+
+def test_a_run_shared_without_pieces_of_its_training_images_translates(copied_run, domains_folder, tmp_path):
+    for path in copied_run.glob("checkpoints/*/rank-*.safetensors"):
+        path.unlink()
+    source = domains_folder / "src" / "images" / "drr_00.png"
+    assert translate(copied_run, source, out=tmp_path / "out", device="cpu") == []
+    assert (tmp_path / "out" / "images" / "drr_00.png").is_file()

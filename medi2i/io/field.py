@@ -82,3 +82,18 @@ def _is_straight(region: np.ndarray) -> bool:
         if np.median(np.abs(depth - line)) <= max(1.0, _STRAIGHTNESS * side.shape[1]):
             return True
     return False
+
+
+def fill_outside(pixels: np.ndarray, valid: Bool[np.ndarray, "H W"]) -> np.ndarray:
+    """The image with every invalid pixel taking the value of the nearest valid one.
+
+    What a network is given has then no edge where the image ends, so it can neither learn field edges nor draw
+    ringing along them. An image without a valid pixel is returned as it is.
+    """
+    if valid.all() or not valid.any():
+        return pixels
+    from scipy.ndimage import distance_transform_edt
+
+    nearest = distance_transform_edt(~valid, return_distances=False, return_indices=True)
+    filled: np.ndarray = pixels[tuple(nearest)]
+    return filled

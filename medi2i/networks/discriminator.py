@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from jaxtyping import Float
 from monai.networks.nets import PatchDiscriminator
 from pydantic import Field
 from torch import Tensor, nn
 
 from medi2i.config import Config
-from medi2i.networks.initialization import initialize_normal
+from medi2i.networks.initialization import initialize_kaiming, initialize_normal
 
 
 class PatchGANConfig(Config):
-    """Size of a PatchGAN; the defaults are the paper's (receptive field 70 px)."""
+    """Size of a PatchGAN; the defaults are the paper's (receptive field 70 px).
+
+    `norm: none` is not in the paper: instance norm hides the strength of fine detail from the discriminator, which
+    is just what DRRs, smooth as they are, lack beside films.
+    """
 
     width: int = Field(default=64, gt=0)
     layers: int = Field(default=3, ge=1, le=5)
+    norm: Literal["instance", "none"] = "instance"
 
     def build(self, *, seed: int) -> PatchGAN:
-        """A discriminator with weights from N(0, 0.02) drawn by `seed`."""
+        """A discriminator with weights drawn by `seed`: from N(0, 0.02), or He's without norm."""
         discriminator = PatchGAN(self)
-        initialize_normal(discriminator, seed=seed)
+        if self.norm == "none":
+            initialize_kaiming(discriminator, slope=0.2, seed=seed)
+        else:
+            initialize_normal(discriminator, seed=seed)
         return discriminator
 
 
@@ -34,7 +44,8 @@ class PatchGAN(nn.Module):
             in_channels=1,
             channels=config.width,
             num_layers_d=config.layers,
-            norm="INSTANCE",  # MONAI's default is batch norm
+            norm="INSTANCE" if config.norm == "instance" else None,  # MONAI's default is batch norm
+            bias=config.norm == "none",  # a norm would take a bias away again
         )
 
     def forward(self, image: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 h w"]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def initialize_normal(network: nn.Module, *, std: float = 0.02, seed: int) -> None:
@@ -11,10 +14,24 @@ def initialize_normal(network: nn.Module, *, std: float = 0.02, seed: int) -> No
 
     The draw depends on `seed` only, not on the global random state.
     """
+    _draw(network, seed, lambda weight: std)
+
+
+def initialize_kaiming(network: nn.Module, *, slope: float, seed: int) -> None:
+    """N(0, gain / sqrt(fan in)) for leaky ReLU of this slope (He et al. 2015), for networks without norm layers.
+
+    With N(0, 0.02) and nothing to rescale them, activations fade from layer to layer.
+    """
+    gain = math.sqrt(2 / (1 + slope**2))
+    _draw(network, seed, lambda weight: gain / math.sqrt(weight[0].numel()))
+
+
+def _draw(network: nn.Module, seed: int, std_of: Callable[[Tensor], float]) -> None:
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             with torch.no_grad():
-                module.weight.copy_(torch.empty(module.weight.shape).normal_(0.0, std, generator=generator))
+                drawn = torch.empty(module.weight.shape).normal_(0.0, std_of(module.weight), generator=generator)
+                module.weight.copy_(drawn)
                 if module.bias is not None:
                     module.bias.zero_()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from medi2i.report.results import Distances, Results, Truth
+from medi2i.report.results import FEATURE_GROUPS, Results, Truth
 
 # Median gradient correlation below which edges, and with them the masks, can't be trusted to be in place.
 STRUCTURE_LIMIT = 0.75
@@ -14,7 +14,7 @@ EXPLORATORY_BELOW = 50
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The distances a verdict needs, all feature groups together.
+    """The distances that are compared, of all feature groups together or of one.
 
     Attributes:
         floor: real against real; 0, which it is on average, where it could not be measured.
@@ -45,15 +45,15 @@ class Standing:
         return "nearer" if distance < other else "further"
 
 
-def standing(results: Results) -> Standing:
-    """The distances of a run that its verdict compares."""
-    distances = results.distance_groups
+def standing(results: Results, group: str = "all") -> Standing:
+    """The distances of a run in one feature group; those of all groups together make its verdict."""
+    distances, floor = results.distance_groups, getattr(results.floors, group)
     return Standing(
-        floor=results.floor.mean or 0.0,
-        spread=results.floor.sd or 0.0,
-        identity=distances.identity.all,
-        histogram=distances.histogram.all,
-        translated=distances.translated.all,
+        floor=floor.mean or 0.0,
+        spread=floor.sd or 0.0,
+        identity=getattr(distances.identity, group),
+        histogram=getattr(distances.histogram, group),
+        translated=getattr(distances.translated, group),
     )
 
 
@@ -68,13 +68,10 @@ def position(floor: float | None, identity: float | None, distance: float | None
     return (distance - (floor or 0.0)) / (identity - (floor or 0.0))
 
 
-def group_positions(distances: Distances, row: str) -> dict[str, float | None]:
-    """`position` of one row of the distance table, for each feature group alone."""
-    values = getattr(distances, row)
-    return {
-        group: position(getattr(distances.floor, group), getattr(distances.identity, group), value)
-        for group, value in values
-    }
+def group_positions(results: Results, row: str) -> dict[str, float | None]:
+    """`Standing.position` of one row of the distance table, for each feature group alone."""
+    values = getattr(results.distance_groups, row)
+    return {group: standing(results, group).position(getattr(values, group)) for group in FEATURE_GROUPS}
 
 
 def flagged(results: Results) -> dict[str, int]:

@@ -53,19 +53,16 @@ def distance_figure(results: Results) -> str | None:
     """Where each method stands between real images (0) and doing nothing (1), by feature group.
 
     Returns:
-        an `<svg>` element, or None when doing nothing is nowhere further away than real images.
+        an `<svg>` element, or None when doing nothing is in no group further away than real images.
     """
-    placed = {row: group_positions(results.distance_groups, row) for row in METHODS}
+    placed = {row: group_positions(results, row) for row in METHODS}
     if all(placed["identity"][group] is None for group in FEATURE_GROUPS):
         return None
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(_WIDTH_INCHES, 2.5), layout="constrained")
         axes = figure.add_subplot()
         _draw_positions(axes, placed, results)
-        where = standing(results)
-        if where.gap and where.identity is not None:
-            width = where.spread / (where.identity - where.floor)
-            axes.barh(0, 4 * width, left=-2 * width, height=0.7, color=_COLORS["band"], zorder=0)
+        _draw_bands(axes, results)
         axes.axvline(0, color=_COLORS["rule"], linewidth=1, zorder=1)
         axes.set_yticks(range(len(FEATURE_GROUPS)), [name.capitalize() for name in FEATURE_GROUPS])
         axes.set_ylim(len(FEATURE_GROUPS) - 0.5, -0.5)
@@ -129,6 +126,15 @@ def _draw_positions(axes: Any, placed: dict[str, dict[str, float | None]], resul
             )
         else:
             axes.annotate("no gap to close", (0, y), xytext=(8, 0), textcoords="offset points", va="center")
+
+
+def _draw_bands(axes: Any, results: Results) -> None:
+    """What chance alone does: twice the floor's standard deviation to either side, on each group's scale."""
+    for y, group in enumerate(FEATURE_GROUPS):
+        where = standing(results, group)
+        if where.gap and where.identity is not None:
+            width = where.spread / (where.identity - where.floor)
+            axes.barh(y, 4 * width, left=-2 * width, height=0.7, color=_COLORS["band"], zorder=0)
 
 
 def _within(x: float) -> float:

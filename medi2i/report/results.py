@@ -71,6 +71,32 @@ class Floor(_Part):
     repeats: int
 
 
+class Floors(_Part):
+    """Floors by feature group."""
+
+    all: Floor
+    intensity: Floor
+    gradient: Floor
+    spectrum: Floor
+
+
+class UndefinedFeatures(_Part):
+    """Images without features, by method: they count in no distance."""
+
+    identity: int
+    histogram: int
+    translated: int
+
+
+class Versions(_Part):
+    """What the run was computed with."""
+
+    python: str
+    torch: str
+    monai: str
+    numpy: str
+
+
 class Interval(_Part):
     """A mean over images with its 95 % interval."""
 
@@ -182,12 +208,14 @@ class Results(_Part):
 
     format: Literal[1]
     medi2i: str
+    versions: Versions
     run: Run
     data: Data
     warnings: tuple[str, ...]
     distance_groups: Distances
     distance_held_out_source: HeldOut
-    floor: Floor
+    floors: Floors
+    n_undefined_features: UndefinedFeatures
     structure: Structure
     edge_unit: Literal["mm", "px"]
     truth: Truth | None
@@ -195,6 +223,11 @@ class Results(_Part):
     flags: dict[str, int]
     images: tuple[ImageRow, ...] = Field(min_length=1)
     worst: tuple[Picture, ...]
+
+    @property
+    def floor(self) -> Floor:
+        """The floor of all features together."""
+        return self.floors.all
 
 
 def read_results(path: Path) -> Results:

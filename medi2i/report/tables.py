@@ -10,6 +10,7 @@ from medi2i.report.results import (
     METHODS,
     TRUTH_MEASURES,
     DomainFacts,
+    Floor,
     Results,
     Summary,
     Truth,
@@ -72,9 +73,7 @@ def distance_table(results: Results) -> Table:
     """Distances to the held-out target images, between the floor and doing nothing."""
     distances, where = results.distance_groups, standing(results)
     digits = decimals_for([where.identity, where.translated], most=3)
-    floor = [fixed(getattr(distances.floor, group), digits) for group in FEATURE_GROUPS]
-    if results.floor.sd is not None:
-        floor[0] += f" ± {fixed(results.floor.sd, digits)}"
+    floor = [_floor(getattr(results.floors, group), digits) for group in FEATURE_GROUPS]
     rows = [
         Row("real against real (floor)", (*floor, fixed(where.position(results.floor.mean), 2), UNDEFINED))
     ]
@@ -158,6 +157,7 @@ def check_table(results: Results) -> Table:
 def fact_rows(results: Results) -> list[tuple[str, str]]:
     """How the run was made."""
     run = results.run
+    libraries = ", ".join(f"{name} {version}" for name, version in results.versions)
     return [
         ("Method", method_name(run.method)),
         ("Seed", str(run.seed)),
@@ -168,8 +168,13 @@ def fact_rows(results: Results) -> list[tuple[str, str]]:
         ("Working size", f"{run.working_size:,} px; features at {run.feature_size:,} px"),
         ("Time", duration(run.seconds)),
         ("Finished", moment(run.finished)),
-        ("Versions", f"medi2i {results.medi2i}, results format {results.format}"),
+        ("Versions", f"medi2i {results.medi2i}, results format {results.format}, {libraries}"),
     ]
+
+
+def _floor(floor: Floor, digits: int) -> str:
+    mean = fixed(floor.mean, digits)
+    return mean if floor.sd is None else f"{mean} ± {fixed(floor.sd, digits)}"
 
 
 def _distance_notes(results: Results) -> tuple[str, ...]:
@@ -179,17 +184,23 @@ def _distance_notes(results: Results) -> tuple[str, ...]:
     else:
         images = counted(floor.n_images, "held-out target image")
         real = f"Floor: mean ± standard deviation over {floor.repeats:,} random halvings of {images}"
-    notes = (
+    notes = [
         f"Energy distance of image features, unbiased, so it may be below 0. {real}.",
         "Position: (distance − floor) / (identity − floor) over all features; 0 is as real images among "
         "themselves, 1 is doing nothing. Held-out source: source images that training never looked at.",
-    )
-    if standing(results).gap:
-        return notes
-    return (
-        *notes,
-        "No positions: doing nothing is no further away than twice the standard deviation of the floor.",
-    )
+    ]
+    undefined = [
+        f"{row_name(name, results.run.method)} {number:,}"
+        for name, number in results.n_undefined_features
+        if number
+    ]
+    if undefined:
+        notes.append(f"Images without features, which count in no distance: {', '.join(undefined)}.")
+    if not standing(results).gap:
+        notes.append(
+            "No positions: doing nothing is no further away than twice the standard deviation of the floor."
+        )
+    return tuple(notes)
 
 
 def _domain_cells(domain: DomainFacts) -> dict[str, str]:

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from medi2i.adapters import DomainAdapter
 from medi2i.errors import CheckpointError
 from medi2i.io.atomic import (
     replace_folder_atomically,
@@ -90,25 +91,28 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, processes: int = 1)
     return final
 
 
-def load_checkpoint(folder: Path, which: str = "LATEST", *, rank: int = 0) -> Checkpoint:
+def load_checkpoint(folder: Path, which: str = "LATEST", *, rank: int | None = None) -> Checkpoint:
     """Read the checkpoint that LATEST or BEST names, or a folder `step-XXXXXXX`.
 
     Args:
         folder: a run's `checkpoints/`.
         which: LATEST, BEST or a step's folder.
-        rank: process whose `local` is wanted; empty for one that the saved training didn't have.
+        rank: process whose `local` is wanted, for an exact resume; empty for one that the saved training
+            didn't have. None, as for a translation, wants no `local`: a run may be shared without those
+            files, which hold pieces of training images.
 
     Raises:
-        CheckpointError: it is missing, damaged, or of another format.
+        CheckpointError: it is missing, damaged, of another format, or without the `local` that is wanted.
     """
     path = checkpoint_path(folder, which)
-    local = path / _local_name(rank)
+    if rank == 0:
+        _require_local(path)
     try:
         state = json.loads((path / "state.json").read_text(encoding="utf-8"))
         parts = {
             name: load_file(path / f"{name}.safetensors") for name in ("networks", "average", "optimizers")
         }
-        parts["local"] = load_file(local) if rank == 0 or local.is_file() else {}
+        parts["local"] = _load_local(path, rank)
         step, found = int(state["step"]), state.get("format")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise CheckpointError(
@@ -125,6 +129,31 @@ def load_checkpoint(folder: Path, which: str = "LATEST", *, rank: int = 0) -> Ch
             remedy="use the medi2i version that wrote it",
         )
     return Checkpoint(step=step, state=state, **parts)
+
+
+def _load_local(path: Path, rank: int | None) -> Tensors:
+    if rank is None or not (path / _local_name(rank)).is_file():
+        return {}
+    local: Tensors = load_file(path / _local_name(rank))
+    return local
+
+
+def _require_local(path: Path) -> None:
+    if not (path / _local_name(0)).is_file():
+        raise CheckpointError(
+            path,
+            found=f"no {_local_name(0)}, which an exact resume needs",
+            expected="a checkpoint with the state of its processes",
+            remedy="resume where the run was made, or start a new run with --init-from this one",
+        )
+
+
+def latest_step(folder: Path) -> int:
+    """Finished steps of the checkpoint that LATEST names; 0 without one."""
+    pointer = folder / "LATEST"
+    name = pointer.read_text(encoding="utf-8").strip() if pointer.is_file() else ""
+    digits = name.removeprefix("step-")
+    return int(digits) if digits.isdecimal() else 0
 
 
 def checkpoint_path(folder: Path, which: str = "LATEST") -> Path:
@@ -166,6 +195,24 @@ def sweep(folder: Path, *, keep: set[int]) -> None:
     for path in folder.glob("step-*"):
         if path.name not in names:
             shutil.rmtree(path, ignore_errors=True)
+
+
+def load_networks(adapter: DomainAdapter, tensors: dict[str, Tensor], origin: Path) -> None:
+    """Put a checkpoint's weights into an adapter.
+
+    Raises:
+        CheckpointError: they belong to another method or size.
+    """
+    try:
+        adapter.load_state_dict(tensors)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise CheckpointError(
+            origin,
+            found=f"weights of another network ({first[:160]})",
+            expected=f"a {type(adapter).__name__} as configured",
+            remedy="use the configuration the checkpoint was trained with",
+        ) from error
 
 
 def optimizer_tensors(optimizers: dict[str, torch.optim.Optimizer]) -> Tensors:

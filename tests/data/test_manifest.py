@@ -15,6 +15,7 @@ from tiny_data import (
 )
 
 from medi2i.data.dataset_folder import discover
+from medi2i.data.decoding import item_of
 from medi2i.data.manifest import (
     ManifestRow,
     file_sha256,
@@ -26,7 +27,6 @@ from medi2i.data.manifest import (
     write_manifest,
     write_skipped,
 )
-from medi2i.data.unpaired import item_of
 from medi2i.errors import CheckpointError, MaskMismatchError, SameDomainError, UnreadableImageError
 from medi2i.image import IntensityConfig, IntensityMap
 from medi2i.io.masks import write_mask_folder, write_mask_nifti

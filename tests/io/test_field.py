@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from medi2i.io import read_radiograph
-from medi2i.io.field import find_exposed_field
+from medi2i.io.field import fill_outside, find_exposed_field
 from medi2i.io.masks import read_mask_folder, read_mask_nifti
 
 
@@ -90,3 +90,16 @@ def test_drr_anatomy_is_never_removed_and_empty_corners_are(shared_data):
         assert not (masks & ~valid).any()
         removed.append((~valid).mean())
     assert max(removed) > 0.02
+
+
+def test_outside_the_field_the_nearest_valid_value_is_filled_in():
+    pixels = np.array([[0, 0, 3, 4], [0, 0, 5, 6], [0, 0, 7, 8]], dtype=np.float32)
+    valid = np.array([[False, False, True, True]] * 3)
+    expected = np.array([[3, 3, 3, 4], [5, 5, 5, 6], [7, 7, 7, 8]], dtype=np.float32)
+    assert np.array_equal(fill_outside(pixels, valid), expected)
+    assert pixels[0, 0] == 0  # the argument is left alone
+
+
+def test_an_image_that_is_valid_everywhere_or_nowhere_is_not_filled(noise):
+    assert fill_outside(noise, np.ones(noise.shape, dtype=bool)) is noise
+    assert fill_outside(noise, np.zeros(noise.shape, dtype=bool)) is noise

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from torch import nn
 
@@ -71,3 +72,22 @@ def test_half_precision_inside_gives_float32_logits():
     discriminator = PatchGANConfig(width=2).build(seed=0)
     with torch.autocast("cpu", torch.bfloat16):
         assert discriminator(torch.zeros(1, 1, 64, 64)).dtype == torch.float32
+
+
+def test_without_norm_the_strength_of_fine_detail_reaches_the_logits_and_with_it_hardly():
+    def response(norm: str) -> float:
+        discriminator = PatchGANConfig(width=8, norm=norm).build(seed=0)  # type: ignore[arg-type]
+        detail = torch.randn(1, 1, 128, 128, generator=torch.Generator().manual_seed(0))
+        weak, strong = (discriminator(strength * detail) for strength in (0.05, 0.4))
+        return float((strong - weak).std() / strong.std())
+
+    # eight times the detail: without norm, logits (but for biases, 0 at the start) are eight times as large
+    assert response("none") == pytest.approx(1 - 1 / 8, rel=1e-3)
+    assert response("instance") < 0.5
+
+
+def test_a_discriminator_without_norm_has_biases_everywhere():
+    discriminator = PatchGANConfig(width=4, norm="none").build(seed=0)
+    convolutions = [m for m in discriminator.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert len(convolutions) == 5
+    assert all(m.bias is not None for m in convolutions)

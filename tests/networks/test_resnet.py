@@ -100,3 +100,24 @@ def test_half_precision_inside_still_gives_float32_gray_levels():
         out = generator(x)
     assert out.dtype == torch.float32
     assert_close(out, 0.97 * x, rtol=0, atol=1e-6)
+
+
+def test_a_full_resolution_skip_lets_the_last_layers_see_single_pixels():
+    x = torch.zeros(1, 1, 32, 32)
+    checkerboard = 0.1 * (1 - 2 * ((torch.arange(32)[:, None] + torch.arange(32)) % 2)).float().expand(
+        1, 1, 32, 32
+    )
+    skipping = ResNetGeneratorConfig(width=4, blocks=1, full_resolution_skip=True).build(seed=0)
+    stem = skipping.stem(x + checkerboard)
+    joined = skipping.join(torch.cat([torch.zeros_like(stem), stem], dim=1))
+    # the alternation of neighbouring pixels survives to the painting layer
+    assert (joined[..., 8:24, 8:23] - joined[..., 8:24, 9:24]).abs().max() > 1e-3
+    assert skipping(x).shape == x.shape
+
+
+def test_the_skip_starts_as_the_identity_with_a_residual_output():
+    generator = ResNetGeneratorConfig(
+        width=4, blocks=1, residual_output=True, full_resolution_skip=True
+    ).build(seed=0)
+    x = image(1, 1, 16, 16)
+    assert_close(generator(x), 0.97 * x, rtol=0, atol=1e-5)

@@ -57,6 +57,7 @@ def groups(value: float) -> dict[str, float]:
 RESULTS: dict[str, Any] = {
     "format": 1,
     "medi2i": "0.1.0",
+    "versions": {"python": "3.11.9", "torch": "2.10.0", "monai": "1.6.1", "numpy": "2.1.0"},
     "run": {
         "method": "cyclegan",
         "seed": 7,
@@ -88,7 +89,11 @@ RESULTS: dict[str, Any] = {
         "histogram": groups(1.7),
         "translated": groups(1.2),
     },
-    "floor": {"mean": 0.0, "sd": 0.1, "n_images": 110, "n_patients": 55, "repeats": 200},
+    "floors": {
+        name: {"mean": 0.0, "sd": sd, "n_images": 110, "n_patients": 55, "repeats": 200}
+        for name, sd in {"all": 0.1, "intensity": 0.05, "gradient": 0.025, "spectrum": 0.02}.items()
+    },
+    "n_undefined_features": {"identity": 0, "histogram": 0, "translated": 0},
     "structure": {
         "identity": structure(1.0, 1.0, 0.0, 0.0),
         "histogram": structure(0.95, 0.8, 0.2, 1.1),

@@ -1,6 +1,7 @@
 import pytest
 
-from medi2i.report.comparison import Standing, position
+from medi2i.report.comparison import Standing, group_positions, position
+from medi2i.report.results import parse_results
 
 
 def test_position_is_the_share_of_the_gap_that_is_left():
@@ -30,3 +31,15 @@ def test_differences_within_the_spread_are_none():
     assert where.compare(1.0, 1.05) == "alike"
     assert where.compare(1.0, 1.2) == "nearer"
     assert where.compare(1.2, 1.0) == "further"
+
+
+def test_each_group_has_a_position_on_its_own_scale_where_it_has_a_gap(results):
+    results["floors"]["gradient"] |= {"mean": 0.2, "sd": 0.39}
+    results["floors"]["spectrum"] |= {"mean": 0.0, "sd": 0.4}
+    # all (1 - 0) / 4; intensity 0.5 / 2; gradient (0.25 - 0.2) / (1 - 0.2); spectrum 0.8 is 2 x 0.4: no gap
+    assert group_positions(parse_results(results), "translated") == {
+        "all": 0.25,
+        "intensity": 0.25,
+        "gradient": pytest.approx(0.0625),
+        "spectrum": None,
+    }

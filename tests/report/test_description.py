@@ -32,7 +32,7 @@ def test_a_good_run_is_said_to_be_nearer_with_structure_kept(results):
 
 
 def test_the_position_is_measured_from_the_floor(results):
-    results["floor"]["mean"] = 0.4
+    results["floors"]["all"]["mean"] = 0.4
     # (1 - 0.4) / (4 - 0.4) = 1/6 and (1.6 - 0.4) / 3.6 = 1/3
     assert "stands at 0.17; histogram matching stands at 0.33" in describe(results)[2]
 
@@ -107,7 +107,7 @@ def test_undefined_distances_and_structure_are_said(results):
 
 
 def test_an_unmeasured_floor_counts_as_zero_and_is_a_caution(results):
-    results["floor"] |= {"mean": None, "sd": None}
+    results["floors"]["all"] |= {"mean": None, "sd": None}
     words = describe(results)
     assert "stands at 0.25" in words[2]
     assert any(word.startswith("The floor (real against real) could not be measured") for word in words)
@@ -166,6 +166,6 @@ def test_millimetres_and_pixels_are_never_summed_up_together(results):
 
 
 def test_incomplete_results_are_refused_with_the_missing_key(results):
-    del results["floor"]
-    with pytest.raises(CheckpointError, match="floor: Field required"):
+    del results["floors"]
+    with pytest.raises(CheckpointError, match="floors: Field required"):
         describe(results)

@@ -109,7 +109,8 @@ def test_tables_name_their_rows_and_columns(results, make_run):
 def test_everything_undefined_still_makes_a_page(results, make_run):
     for row in ("floor", "identity", "histogram", "translated"):
         results["distance_groups"][row] = dict.fromkeys(results["distance_groups"][row])
-    results["floor"] |= {"mean": None, "sd": None}
+    for floor in results["floors"].values():
+        floor |= {"mean": None, "sd": None}
     for method in results["structure"].values():
         for summary in method.values():
             summary |= {"p5": None, "median": None, "p95": None}
@@ -128,6 +129,22 @@ def test_a_position_far_beyond_the_scale_is_written_at_its_edge(results, make_ru
     results["distance_groups"]["translated"]["gradient"] = 12.0  # of 1 when nothing is done
     html = write_report(make_run(results)).read_text(encoding="utf-8")
     assert "12.0 (beyond)" in html
+
+
+def test_every_group_has_its_band_of_chance(results, make_run):
+    def bands():
+        html = write_report(make_run(results)).read_text(encoding="utf-8")
+        return html.count("fill: var(--band)")
+
+    assert bands() == 4
+    # doing nothing is at 0.8 in the spectrum: with a spread of 0.5 that is no gap, and no scale for a band
+    results["floors"]["spectrum"]["sd"] = 0.5
+    assert bands() == 3
+
+
+def test_the_page_names_the_versions_it_was_computed_with(results, make_run):
+    html = write_report(make_run(results)).read_text(encoding="utf-8")
+    assert "python 3.11.9, torch 2.10.0, monai 1.6.1, numpy 2.1.0" in html
 
 
 def test_the_same_results_give_the_same_page(results, make_run):
@@ -161,10 +178,10 @@ def test_damaged_results_are_refused_with_what_is_wrong(tmp_path, content, found
 
 def test_another_format_and_numbers_that_are_none_are_refused(results, make_run):
     results["format"] = 2
-    results["floor"]["sd"] = float("nan")
+    results["floors"]["all"]["sd"] = float("nan")
     with pytest.raises(CheckpointError, match="format: Input should be 1") as caught:
         write_report(make_run(results))
-    assert "floor.sd: Input should be a finite number" in caught.value.found
+    assert "floors.all.sd: Input should be a finite number" in caught.value.found
 
 
 def test_a_picture_that_is_missing_or_no_png_is_refused(results, make_run):

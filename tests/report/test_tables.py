@@ -13,7 +13,8 @@ def test_distance_table_places_every_row_between_floor_and_identity(results):
     # groups are 1/2, 1/4 and 1/5 of all; position 1 / 4; held-out source 1.2
     assert cells(table, "this run: cyclegan") == ("1.00", "0.50", "0.25", "0.20", "0.25", "1.20")
     assert cells(table, "identity (nothing changed)")[4] == "1.00"
-    assert cells(table, "real against real (floor)") == ("0.00 ± 0.10", "0.00", "0.00", "0.00", "0.00", "–")
+    floor = ("0.00 ± 0.10", "0.00 ± 0.05", "0.00 ± 0.03", "0.00 ± 0.02", "0.00", "–")
+    assert cells(table, "real against real (floor)") == floor
     assert [row.own for row in table.sections[0].rows] == [False, False, False, True]
 
 
@@ -22,6 +23,15 @@ def test_undefined_values_are_dashes(results):
     results["distance_held_out_source"]["translated"]["all"] = None
     own = cells(distance_table(parse_results(results)), "this run: cyclegan")
     assert own == ("–", "0.50", "0.25", "–", "–", "–")
+
+
+def test_images_without_features_are_counted_where_there_are_any(results):
+    assert not any("without features" in note for note in distance_table(parse_results(results)).notes)
+    results["n_undefined_features"] |= {"identity": 1, "translated": 3}
+    assert (
+        "Images without features, which count in no distance: identity (nothing changed) 1, "
+        "this run: cyclegan 3."
+    ) in distance_table(parse_results(results)).notes
 
 
 def test_structure_table_shows_percentiles_mean_and_interval(results):

@@ -9,8 +9,10 @@ from safetensors.torch import save_file
 
 from medi2i.adapters import DomainAdapter
 from medi2i.errors import InterruptedRunError
+from medi2i.training.engine import make_accelerator
 from medi2i.training.interruption import StopRequest
-from medi2i.training.loop import Hooks, TrainingConfig, make_accelerator, train
+from medi2i.training.loop import Hooks, train
+from medi2i.training.settings import TrainingConfig
 from tests.training.toys import tiny_cyclegan, toy_crops
 
 CONFIG = TrainingConfig(steps=14, validate_every=20, average=0.9, preview_every=1)

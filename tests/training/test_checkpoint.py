@@ -16,7 +16,9 @@ from medi2i.training.checkpoint import (
     Checkpoint,
     checkpoint_path,
     has_checkpoint,
+    latest_step,
     load_checkpoint,
+    load_networks,
     mark_best,
     optimizer_tensors,
     restore_optimizers,
@@ -24,7 +26,6 @@ from medi2i.training.checkpoint import (
     save_local,
     sweep,
 )
-from medi2i.training.loop import load_networks
 from tests.training.toys import Numbers, tiny_cyclegan
 
 
@@ -66,7 +67,7 @@ def fail_at(monkeypatch: pytest.MonkeyPatch, part: str, error: Exception) -> Non
 def test_what_was_saved_comes_back(tmp_path: Path):
     saved = make(12, best_step=12, note="a fact")
     folder = save_checkpoint(tmp_path, saved)
-    loaded = load_checkpoint(tmp_path)
+    loaded = load_checkpoint(tmp_path, rank=0)
     assert folder.name == "step-0000012"
     assert loaded.step == 12
     for part in ("networks", "average", "optimizers", "local"):
@@ -168,8 +169,25 @@ def test_a_damaged_tensor_file_is_said_to_be_damaged(tmp_path: Path, part: str, 
         path.unlink()
     else:
         path.write_bytes(whole[: {"cut in half": len(whole) - 8, "cut in its head": 12, "empty": 0}[damage]])
-    with pytest.raises(CheckpointError, match=r"step-0000001: a damaged checkpoint"):
-        load_checkpoint(tmp_path)
+    said = "no rank-0.safetensors" if (part, damage) == ("rank-0", "missing") else "a damaged checkpoint"
+    with pytest.raises(CheckpointError, match=f"step-0000001: {said}"):
+        load_checkpoint(tmp_path, rank=0)
+
+
+def test_pieces_of_training_images_are_asked_for_by_an_exact_resume_only(tmp_path: Path):
+    (save_checkpoint(tmp_path, make(1)) / "rank-0.safetensors").unlink()
+    loaded = load_checkpoint(tmp_path)
+    assert equal(loaded.networks, make(1).networks)
+    assert loaded.local == {}
+    with pytest.raises(CheckpointError, match=r"an exact resume needs; .* start a new run with --init-from"):
+        load_checkpoint(tmp_path, rank=0)
+
+
+@pytest.mark.parametrize(("pointer", "step"), [("step-0000123", 123), ("step-x", 0), ("", 0)])
+def test_the_latest_step_is_read_from_the_pointer_alone(tmp_path: Path, pointer: str, step: int):
+    assert latest_step(tmp_path) == 0
+    (tmp_path / "LATEST").write_text(pointer)
+    assert latest_step(tmp_path) == step
 
 
 @pytest.mark.parametrize(

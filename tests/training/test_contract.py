@@ -9,21 +9,18 @@ from torch.testing import assert_close
 
 from medi2i.adapters import Batch, DomainAdapter, Player, Shared
 from medi2i.adapters.cyclegan import CycleGAN
-from medi2i.data.unpaired import DataConfig, UnpairedCrops
+from medi2i.data.settings import DataConfig
+from medi2i.data.unpaired import UnpairedCrops
 from medi2i.errors import UsageError
 from medi2i.training.checkpoint import load_checkpoint
-from medi2i.training.loop import (
-    Hooks,
-    TrainingConfig,
-    _Training,
-    frozen,
-    make_accelerator,
-    time_steps,
-)
+from medi2i.training.engine import frozen, make_accelerator
+from medi2i.training.loop import time_steps
+from medi2i.training.settings import TrainingConfig
+from medi2i.training.step import Stepper
 from tests.training.toys import Numbers, run_training, tiny_cyclegan
 
 
-class Watched(_Training):
+class Watched(Stepper):
     """Remembers the gradients that each player's optimiser is given."""
 
     def _update(self, player: Player, optimizer: torch.optim.Optimizer, factor: float) -> None:
@@ -34,8 +31,8 @@ class Watched(_Training):
         super()._update(player, optimizer, factor)
 
 
-def watched(adapter: DomainAdapter, config: TrainingConfig, folder: Path) -> Watched:
-    return Watched(adapter, config, folder, 0, make_accelerator("cpu", config.precision), Hooks(), 10)
+def watched(adapter: DomainAdapter, config: TrainingConfig) -> Watched:
+    return Watched(adapter, config, make_accelerator("cpu", config.precision), seed=0, epoch_length=10)
 
 
 def sample(source: float, target: float) -> dict[str, Tensor]:
@@ -79,22 +76,22 @@ def test_a_step_without_a_turn_is_a_step(tmp_path: Path):
 
 def test_the_others_are_frozen_in_a_players_turn(tmp_path: Path):
     adapter = Numbers()
-    training = watched(adapter, TrainingConfig(steps=2), tmp_path)
-    training._step([sample(0.5, 0.25)])
+    stepper = watched(adapter, TrainingConfig(steps=2))
+    stepper.take([sample(0.5, 0.25)])
     assert adapter.trainable == {"critic": [False, True], "painter": [True, False]}
-    assert training.gradients["critic"]["painter.weight"] is None
-    assert training.gradients["painter"]["critic.weight"] is None
+    assert stepper.gradients["critic"]["painter.weight"] is None
+    assert stepper.gradients["painter"]["critic.weight"] is None
     assert all(p.requires_grad and p.grad is None for p in adapter.parameters())
 
 
 def test_discriminators_get_no_gradient_from_the_generators_turn(tmp_path: Path):
-    training = watched(tiny_cyclegan(), TrainingConfig(steps=2), tmp_path)
+    stepper = watched(tiny_cyclegan(), TrainingConfig(steps=2))
     shape = (1, 1, 32, 32)
     rng = torch.Generator().manual_seed(0)
     images = {name: 2 * torch.rand(shape, generator=rng) - 1 for name in ("source", "target")}
-    training._step([images | {f"{name}_valid": torch.ones(shape) for name in images}])
+    stepper.take([images | {f"{name}_valid": torch.ones(shape) for name in images}])
     for player, others in (("generators", "discriminator"), ("discriminators", "_to_")):
-        for name, gradient in training.gradients[player].items():
+        for name, gradient in stepper.gradients[player].items():
             assert (gradient is None) == (others in name)
 
 
@@ -109,10 +106,10 @@ def test_frozen_leaves_weights_that_never_learn_as_they_were():
 
 
 def test_micro_batches_add_up_to_the_gradient_of_their_mean(tmp_path: Path):
-    training = watched(Numbers(), TrainingConfig(steps=2, accumulate=2), tmp_path)
-    losses = training._step([sample(0.5, 0.0), sample(1.0, 0.25)])
+    stepper = watched(Numbers(), TrainingConfig(steps=2, accumulate=2))
+    losses = stepper.take([sample(0.5, 0.0), sample(1.0, 0.25)])
     # w = 1: (0.5 w)^2 has gradient 0.5; (w - 0.25)^2 has 1.5; losses 0.25 and 0.5625
-    gradient = training.gradients["painter"]["painter.weight"]
+    gradient = stepper.gradients["painter"]["painter.weight"]
     assert_close(gradient, torch.full((1, 1, 1, 1), (0.5 + 1.5) / 2))
     assert_close(losses["painter/distance"].item(), (0.25 + 0.5625) / 2)
 
@@ -120,9 +117,9 @@ def test_micro_batches_add_up_to_the_gradient_of_their_mean(tmp_path: Path):
 def test_the_first_step_of_adam_has_the_length_of_its_learning_rate(tmp_path: Path):
     adapter = Numbers()
     config = TrainingConfig(steps=4, constant=0.25)
-    training = watched(adapter, config, tmp_path)
-    training.step = 2  # 1 - (2 + 1 - 1) / (3 + 1) = 0.5 of 0.01
-    training._step([sample(0.5, 0.0)])
+    stepper = watched(adapter, config)
+    stepper.step = 2  # 1 - (2 + 1 - 1) / (3 + 1) = 0.5 of 0.01
+    stepper.take([sample(0.5, 0.0)])
     assert_close(adapter.state_dict()["painter.weight"].item(), 1 - 0.005, rtol=0, atol=1e-6)
 
 
@@ -136,17 +133,17 @@ def test_gradients_are_clipped_to_the_norm_that_is_asked_for(tmp_path: Path):
 
     clipped: list[Tensor] = []
     config = TrainingConfig(steps=2, gradient_norm=0.1)
-    training = Clipped(Numbers(), config, tmp_path, 0, make_accelerator("cpu", "fp32"), Hooks(), 10)
-    training._step([sample(1.0, -1.0)])
+    stepper = Clipped(Numbers(), config, make_accelerator("cpu", "fp32"), seed=0, epoch_length=10)
+    stepper.take([sample(1.0, -1.0)])
     assert_close(clipped[-1].item(), 0.1, rtol=0, atol=1e-5)
 
 
 def test_the_draws_of_a_step_depend_on_seed_step_and_micro_batch(tmp_path: Path):
-    training = watched(Numbers(), TrainingConfig(steps=9, accumulate=2), tmp_path)
+    stepper = watched(Numbers(), TrainingConfig(steps=9, accumulate=2))
 
     def draw(step: int, micro: int) -> tuple[float, float]:
-        training.step = step
-        batch = training._batch(sample(0, 0), micro)
+        stepper.step = step
+        batch = stepper.batch(sample(0, 0), micro)
         assert batch.step == step
         return (
             torch.rand((), generator=batch.host).item(),
@@ -159,12 +156,12 @@ def test_the_draws_of_a_step_depend_on_seed_step_and_micro_batch(tmp_path: Path)
 
 
 def test_masks_reach_the_method(tmp_path: Path):
-    training = watched(Numbers(), TrainingConfig(steps=1), tmp_path)
+    stepper = watched(Numbers(), TrainingConfig(steps=1))
     mask = torch.ones(1, 2, 4, 4)
-    batch = training._batch(sample(0, 0) | {"source_mask": mask}, 0)
+    batch = stepper.batch(sample(0, 0) | {"source_mask": mask}, 0)
     assert batch.source_mask is not None
     assert torch.equal(batch.source_mask, mask)
-    assert training._batch(sample(0, 0), 0).source_mask is None
+    assert stepper.batch(sample(0, 0), 0).source_mask is None
 
 
 def test_bfloat16_trains_and_gives_float32_images(tmp_path: Path):

@@ -8,13 +8,15 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from medi2i.adapters import Player
-from medi2i.training.loop import DeviceName, Hooks, TrainingConfig, _Training, make_accelerator
+from medi2i.training.engine import DeviceName, make_accelerator
+from medi2i.training.settings import TrainingConfig
+from medi2i.training.step import Stepper
 from tests.training.toys import tiny_cyclegan
 
 Gradients = dict[str, Tensor]
 
 
-class Watched(_Training):
+class Watched(Stepper):
     """Keeps gradients instead of taking the step."""
 
     def _update(self, player: Player, optimizer: torch.optim.Optimizer, factor: float) -> None:
@@ -32,7 +34,7 @@ def two_images() -> dict[str, Tensor]:
 
 
 def gradients(
-    samples: list[dict[str, Tensor]], folder: Path, *, device: DeviceName = "cpu", channels_last: bool = True
+    samples: list[dict[str, Tensor]], *, device: DeviceName = "cpu", channels_last: bool = True
 ) -> dict[str, Gradients]:
     adapter = tiny_cyclegan(
         pool_size=0,
@@ -40,9 +42,9 @@ def gradients(
         discriminator={"width": 4, "layers": 2},
     ).to(samples[0]["source"].dtype)
     config = TrainingConfig(steps=2, accumulate=len(samples), channels_last=channels_last)
-    training = Watched(adapter, config, folder, 0, make_accelerator(device, "fp32"), Hooks(), 10)
-    training._step(samples)
-    return training.gradients
+    stepper = Watched(adapter, config, make_accelerator(device, "fp32"), seed=0, epoch_length=10)
+    stepper.take(samples)
+    return stepper.gradients
 
 
 def assert_same(one: dict[str, Gradients], other: dict[str, Gradients], tolerance: float) -> None:
@@ -59,12 +61,12 @@ def test_two_micro_batches_of_one_equal_one_batch_of_two(
 ):
     whole = {name: value.to(dtype) for name, value in two_images().items()}
     halves = [{name: value[i : i + 1] for name, value in whole.items()} for i in range(2)]
-    assert_same(gradients(halves, tmp_path), gradients([whole], tmp_path), tolerance)
+    assert_same(gradients(halves), gradients([whole]), tolerance)
 
 
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 def test_channels_last_gives_the_gradients_of_contiguous_tensors(tmp_path: Path):
     one = [{name: value[:1] for name, value in two_images().items()}]
-    plain = gradients(one, tmp_path, device="cuda", channels_last=False)
-    assert_same(gradients(one, tmp_path, device="cuda", channels_last=True), plain, 1e-2)
+    plain = gradients(one, device="cuda", channels_last=False)
+    assert_same(gradients(one, device="cuda", channels_last=True), plain, 1e-2)

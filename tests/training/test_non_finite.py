@@ -8,7 +8,7 @@ from torch import Tensor
 from medi2i.adapters import Batch
 from medi2i.errors import NonFiniteLossError
 from medi2i.training.checkpoint import Checkpoint, load_checkpoint
-from medi2i.training.loop import TrainingConfig
+from medi2i.training.settings import TrainingConfig
 from tests.training.toys import Numbers, run_training
 
 CONFIG = TrainingConfig(steps=8, validate_every=2, log_every=8, average=0.9)
@@ -29,7 +29,7 @@ def test_a_loss_that_is_no_number_stops_the_training_and_keeps_the_last_good_che
     tmp_path: Path, value: float, step: int
 ):
     with pytest.raises(
-        NonFiniteLossError, match=rf"step {step + 1}: NaN or Inf in painter/distance; .*--resume"
+        NonFiniteLossError, match=rf"step {step + 1}: NaN or Inf in painter/distance; .*--init-from this run"
     ):
         run_training(at_step(step, value), tmp_path, CONFIG)
     last = load_checkpoint(tmp_path / "checkpoints")
@@ -62,6 +62,14 @@ def test_a_finite_loss_with_an_infinite_gradient_does_not_reach_a_checkpoint(tmp
     last = load_checkpoint(tmp_path / "checkpoints")
     assert last.step == 2
     assert all_finite(last)
+
+
+def test_a_run_without_a_checkpoint_promises_none(tmp_path: Path):
+    with pytest.raises(NonFiniteLossError, match="step 1: NaN or Inf") as raised:
+        run_training(at_step(0, float("nan")), tmp_path, CONFIG)
+    assert raised.value.remedy == (
+        "start a new run with a lower learning rate or with precision bf16 or fp32"
+    )
 
 
 def test_the_run_can_be_resumed_from_the_kept_checkpoint(tmp_path: Path):

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 
 from medi2i.adapters.cyclegan import CycleGAN
-from medi2i.training.loop import Hooks, TrainingConfig, _Training, make_accelerator
+from medi2i.training.engine import make_accelerator
+from medi2i.training.settings import TrainingConfig
+from medi2i.training.step import Stepper
 from tests.training.toys import tiny_cyclegan
 
 SEED = 11
@@ -104,14 +106,13 @@ def test_two_steps_equal_the_published_update_order(tmp_path: Path, batch_size: 
     adapter, published, pool_b, pool_a = build()
     before = [list(pool_b.images), list(pool_a.images)]
     config = TrainingConfig(steps=100, constant=1.0, batch_size=batch_size)
-    training = _Training(adapter, config, tmp_path, SEED, make_accelerator("cpu", "fp32"), Hooks(), 10)
+    stepper = Stepper(adapter, config, make_accelerator("cpu", "fp32"), seed=SEED, epoch_length=10)
     for step in range(2):
         a, b = random_images(10 + step, batch_size), random_images(20 + step, batch_size)
         sample = {"source": a, "target": b}
         sample |= {f"{name}_valid": torch.ones_like(image) for name, image in sample.items()}
-        host = training._batch(sample, 0).host  # both draw the same decisions of the pool
-        losses = training._step([sample])
-        training.step += 1
+        host = stepper.batch(sample, 0).host  # both draw the same decisions of the pool
+        losses = stepper.take([sample])
         expected = published.step(a, b, pool_b, pool_a, host)
         assert losses.keys() == expected.keys()
         for name, value in expected.items():
@@ -134,9 +135,9 @@ def test_a_step_moves_every_network(tmp_path: Path):
     adapter = tiny_cyclegan()
     before = {name: value.clone() for name, value in adapter.state_dict().items()}
     config = TrainingConfig(steps=2)
-    training = _Training(adapter, config, tmp_path, SEED, make_accelerator("cpu", "fp32"), Hooks(), 10)
+    stepper = Stepper(adapter, config, make_accelerator("cpu", "fp32"), seed=SEED, epoch_length=10)
     a, b = random_images(1, 1).float(), random_images(2, 1).float()
-    training._step(
+    stepper.take(
         [{"source": a, "target": b, "source_valid": torch.ones_like(a), "target_valid": torch.ones_like(b)}]
     )
     still = [name for name, value in adapter.state_dict().items() if torch.equal(value, before[name])]

@@ -8,7 +8,8 @@ from medi2i.adapters import DomainAdapter
 from medi2i.errors import InterruptedRunError
 from medi2i.training.checkpoint import load_checkpoint
 from medi2i.training.interruption import StopRequest
-from medi2i.training.loop import Hooks, TrainingConfig
+from medi2i.training.loop import Hooks
+from medi2i.training.settings import TrainingConfig
 from tests.training.toys import Numbers, run_training, stored_bytes, tiny_cyclegan
 
 STEPS = 7

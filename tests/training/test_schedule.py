@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 from torch.testing import assert_close
 
-from medi2i.training.loop import TrainingConfig
+from medi2i.training.settings import TrainingConfig
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ import torch
 
 from medi2i.adapters import DomainAdapter
 from medi2i.training.checkpoint import load_checkpoint
-from medi2i.training.loop import Hooks, TrainingConfig, Validation
+from medi2i.training.loop import Hooks
+from medi2i.training.settings import TrainingConfig, Validation
 from tests.training.toys import Numbers, run_training, tiny_cyclegan
 
 

@@ -12,9 +12,12 @@ from torch import Tensor, nn
 from medi2i.adapters import Batch, CycleGANConfig, Direction, DomainAdapter, Player, Shared
 from medi2i.adapters.base import AdamConfig
 from medi2i.adapters.cyclegan import CycleGAN
-from medi2i.data.unpaired import DataConfig, UnpairedCrops
+from medi2i.data.settings import DataConfig
+from medi2i.data.unpaired import UnpairedCrops
+from medi2i.training.engine import make_accelerator
 from medi2i.training.interruption import StopRequest
-from medi2i.training.loop import Hooks, TrainingConfig, TrainingResult, make_accelerator, train
+from medi2i.training.loop import Hooks, TrainingResult, train
+from medi2i.training.settings import TrainingConfig
 
 PARTS = ("networks", "average", "optimizers", "rank-0")
 

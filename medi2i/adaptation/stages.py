@@ -1,0 +1,226 @@
+"""The stages of the main job; each can be repeated after an interruption."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from medi2i.adaptation.preparation import (
+    DOMAINS,
+    Preparation,
+    inspect_domains,
+    read_preparation,
+    to_domains,
+    write_preparation,
+)
+from medi2i.adaptation.results import compose_results, describe_run
+from medi2i.adaptation.settings import AdaptConfig
+from medi2i.adaptation.truth import find_truth
+from medi2i.adapters import DomainAdapter
+from medi2i.data.decoding import decoded_images
+from medi2i.data.unpaired import UnpairedCrops
+from medi2i.errors import CheckpointError
+from medi2i.evaluation import (
+    Domains,
+    Reference,
+    Translation,
+    baseline_translations,
+    check_masks,
+    fix_reference,
+    measure_translation,
+    measure_truth,
+    tensors,
+    translated_images,
+    validator,
+    write_results,
+    write_worst,
+)
+from medi2i.preview import preview_writer
+from medi2i.training.checkpoint import (
+    Checkpoint,
+    has_checkpoint,
+    load_checkpoint,
+    load_networks,
+    mark_best,
+    save_checkpoint,
+)
+from medi2i.training.engine import DeviceName, make_accelerator
+from medi2i.training.interruption import StopRequest
+from medi2i.training.loop import Hooks, train
+from medi2i.training.progress import Progress
+from medi2i.translation import load_translator, write_translations
+
+
+def check_settings(config: AdaptConfig, out: Path) -> DomainAdapter:
+    """Refuse what would only fail later: a folder not given, no training settings, weights that don't fit.
+
+    Returns:
+        the adapter, with the weights that training starts from.
+
+    Raises:
+        UsageError: a domain is not given.
+        ConfigError: the method trains and there is no section for it.
+        CheckpointError: the weights to start from are missing or of another method or size.
+    """
+    for domain in DOMAINS:
+        config.folder(domain)
+    adapter = config.adapter.build(seed=config.seed)
+    if adapter.players:
+        config.require_training()
+        _start_weights(config, adapter, out / "checkpoints")
+    return adapter
+
+
+class Stages:
+    """One run of the main job: the stages in their order, and what they hand on."""
+
+    def __init__(self, config: AdaptConfig, out: Path, device: DeviceName, stop: StopRequest) -> None:
+        self.config, self.out, self.device, self.stop = config, out, device, stop
+        self.engine = make_accelerator(device, config.training.precision if config.training else "fp32")
+        self.found: Preparation
+        self.domains: Domains
+        self.reference: Reference
+
+    def prepare(self) -> None:
+        """Read the folders, or, when resuming, the manifest that was made of them."""
+        found = read_preparation(self.out)
+        if found is None:
+            found = inspect_domains(self.config, self._ticker)
+            write_preparation(found, self.config, self.out)
+        self.found, self.domains = found, to_domains(found, self.config)
+
+    def fix_reference(self) -> None:
+        """Floor and baselines, before anything is trained."""
+        progress = Progress("measuring baselines", len(self.domains.target) + 2 * len(self.domains.source))
+        self.reference = fix_reference(
+            self.domains, self.config.evaluation, seed=self.config.seed, tick=self._ticker(progress)
+        )
+        progress.close()
+        if not math.isfinite(self.reference.floors["all"]["mean"]):
+            self.found.warnings.append(
+                "target: fewer than four patients held out, so real images can't be measured against "
+                "each other"
+            )
+
+    def learn(self) -> None:
+        """Train, or fit what only needs statistics; leaves checkpoints with BEST."""
+        config, adapter = self.config, self.config.adapter.build(seed=self.config.seed)
+        folder = self.out / "checkpoints"
+        facts = {
+            "adapter": config.adapter.model_dump(mode="json"),
+            "data": config.data.model_dump(mode="json"),
+            "intensities": {name: m.to_dict() for name, m in self.domains.intensities.items()},
+        }
+        if not adapter.players:
+            self._fit(adapter, folder, facts)
+            return
+        _start_weights(config, adapter, folder)
+        train(
+            adapter,
+            self._crops(adapter),
+            config.require_training(),
+            folder=self.out,
+            seed=config.seed,
+            accelerator=self.engine,
+            stop=self.stop,
+            hooks=Hooks(
+                validate=validator(self.domains, self.reference, config.evaluation),
+                preview=preview_writer(self.domains, self.out / "previews"),
+                facts=facts,
+            ),
+            workers=config.data.workers,
+        )
+
+    def translate(self) -> None:
+        """Every source image with the best checkpoint, masks carried."""
+        write_translations(
+            load_translator(self.out, device=self.device),
+            self.domains.source,
+            self.domains.source_root,
+            self.out / "translated",
+            direction="source-to-target",
+            stop=self.stop,
+        )
+
+    def measure(self, *, seconds: Callable[[], float]) -> dict[str, Any]:
+        """All numbers, in `results.json`; `seconds` tells how long the job took until then."""
+        domains, evaluation, folder = self.domains, self.config.evaluation, self.out / "translated"
+        translation = translated_images(domains, folder)
+        progress = Progress("measuring", len(domains.source))
+        measured = measure_translation(
+            domains,
+            self.reference,
+            translation,
+            evaluation,
+            seed=self.config.seed,
+            tick=self._ticker(progress),
+        )
+        progress.close()
+        results = compose_results(self.found, domains, self.reference, measured)
+        results["truth"] = self._measure_truth(translation)
+        results["masks"] = check_masks(domains.source, domains.source_root, folder)
+        results["worst"] = write_worst(
+            domains, translation, measured["images"], self.out / "worst", evaluation.worst
+        )
+        run = describe_run(self.config, domains, self.out, str(self.engine.device))
+        results["run"] = run | {"seconds": round(seconds(), 1)}
+        write_results(self.out / "results.json", results)
+        loaded: dict[str, Any] = json.loads((self.out / "results.json").read_text(encoding="utf-8"))
+        return loaded
+
+    def _ticker(self, progress: Progress) -> Callable[[], None]:
+        def tick() -> None:
+            progress.advance()
+            self.stop.raise_if_requested(str(self.out), "continue with --resume")
+
+        return tick
+
+    def _fit(self, adapter: DomainAdapter, folder: Path, facts: dict[str, Any]) -> None:
+        for name in self.found.rows:
+            adapter.fit(name, tensors(self.domains.images(name, "train")))
+        folder.mkdir(exist_ok=True)
+        state = facts | {"best_step": 0}
+        save_checkpoint(folder, Checkpoint(0, dict(adapter.state_dict()), {}, {}, {}, state))
+        mark_best(folder, 0)
+
+    def _crops(self, adapter: DomainAdapter) -> UnpairedCrops:
+        wants_masks = adapter.needs_masks or any(
+            loss.mask_weight for loss in getattr(self.config.adapter, "structure_losses", ())
+        )
+        domains = self.domains
+        decoded = {
+            name: decoded_images(
+                domains.rows(name, "train"),
+                root,
+                domains.intensities[name],
+                self.config.data,
+                with_masks=wants_masks and name == "source",
+            )
+            for name, root in (("source", domains.source_root), ("target", domains.target_root))
+        }
+        return UnpairedCrops(decoded["source"], decoded["target"], self.config.data, seed=self.config.seed)
+
+    def _measure_truth(self, translation: Translation) -> dict[str, Any] | None:
+        if self.config.truth is None:
+            return None
+        truth = find_truth(self.config.truth, self.domains.source)
+        translations = baseline_translations(self.domains) | {"translated": translation}
+        return measure_truth(self.domains, truth, translations, seed=self.config.seed, tick=lambda: None)
+
+
+def _start_weights(config: AdaptConfig, adapter: DomainAdapter, folder: Path) -> None:
+    if config.init_from is None or has_checkpoint(folder):
+        return
+    origin = Path(config.init_from) / "checkpoints"
+    checkpoint = load_checkpoint(origin, "BEST")
+    if checkpoint.state["adapter"]["name"] != config.adapter.name:
+        raise CheckpointError(
+            origin,
+            found=f"a checkpoint of method '{checkpoint.state['adapter']['name']}'",
+            expected=f"method '{config.adapter.name}'",
+            remedy="choose a run of the same method for --init-from",
+        )
+    load_networks(adapter, checkpoint.networks | checkpoint.average, origin)

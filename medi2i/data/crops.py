@@ -1,0 +1,121 @@
+"""Training crops: where they are cut, and how framing warps them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from monai.transforms import Affine
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
+
+from medi2i.data.settings import DataConfig
+
+_CROP_TRIES = 8
+
+
+def random_crop(image: dict[str, Tensor], config: DataConfig, rng: np.random.Generator) -> dict[str, Tensor]:
+    """One crop of `crop_size` with valid area and masks; one that holds little of the image is redrawn."""
+    zoom, aspect, angle = _draw_framing(config, rng)
+    longest = max(image["image"].shape[-2:])
+    factor = longest / config.working_size if config.working_size else 1.0
+    extent = (config.crop_size * factor * zoom * aspect, config.crop_size * factor * zoom / aspect)
+    corner = _draw_corner(image["valid"], extent, config.minimum_valid, rng)
+    crop = (
+        _slice(image, corner, config.crop_size)
+        if config.framing is None
+        else _warp(image, corner, extent, angle, config.crop_size)
+    )
+    if config.flip and rng.random() < 0.5:
+        crop = {key: value.flip(-1) for key, value in crop.items()}
+    return crop
+
+
+def _draw_framing(config: DataConfig, rng: np.random.Generator) -> tuple[float, float, float]:
+    framing = config.framing
+    if framing is None:
+        return 1.0, 1.0, 0.0
+    unit = rng.uniform(-1, 1, size=3)
+    return (
+        math.exp(unit[0] * math.log1p(framing.zoom)),
+        math.exp(unit[1] * math.log1p(framing.aspect) / 2),
+        math.radians(unit[2] * framing.rotation_deg),
+    )
+
+
+def _draw_corner(
+    valid: Tensor, extent: tuple[float, float], minimum: float, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Upper left corner (row, column) of a window that is valid enough; the best of a few tries otherwise."""
+    height, width = valid.shape[-2:]
+    best, best_fraction = (0.0, 0.0), -1.0
+    for _ in range(_CROP_TRIES):
+        corner = tuple(
+            float(rng.uniform(min(0.0, size - side), max(0.0, size - side)))
+            for size, side in zip((height, width), extent, strict=True)
+        )
+        top, left = (max(0, round(c)) for c in corner)
+        bottom, right = (max(1, round(c + e)) for c, e in zip(corner, extent, strict=True))
+        fraction = float(valid[0, top:bottom, left:right].mean())
+        if fraction > best_fraction:
+            best, best_fraction = (corner[0], corner[1]), fraction
+        if fraction >= minimum:
+            break
+    return best
+
+
+def _slice(image: dict[str, Tensor], corner: tuple[float, float], size: int) -> dict[str, Tensor]:
+    """The window's own pixels, untouched; a smaller image is padded to the crop, and the padding invalid."""
+    height, width = image["image"].shape[-2:]
+    top, left = max(0, round(corner[0])), max(0, round(corner[1]))
+    bottom, right = min(height, top + size), min(width, left + size)
+    pad = (0, size - (right - left), 0, size - (bottom - top))
+    return {
+        key: F.pad(value[:, top:bottom, left:right], pad, value=-1.0 if key == "image" else 0.0)
+        for key, value in image.items()
+    }
+
+
+def _warp(
+    image: dict[str, Tensor],
+    corner: tuple[float, float],
+    extent: tuple[float, float],
+    angle: float,
+    size: int,
+) -> dict[str, Tensor]:
+    """The window resampled at twice the crop's resolution and averaged down."""
+    height, width = image["image"].shape[-2:]
+    scale = (extent[0] / (2 * size), extent[1] / (2 * size))
+    # MONAI measures from the centre of the input and of the output, and translates in input pixels
+    offset = (
+        corner[0] + extent[0] / 2 - height / 2,
+        corner[1] + extent[1] / 2 - width / 2,
+    )
+    crop = {}
+    for key, value in image.items():
+        is_image = key == "image"
+        affine = Affine(
+            affine=_affine(angle, scale, offset),
+            mode="bicubic" if is_image else "bilinear",
+            padding_mode="reflection" if is_image else "zeros",
+            image_only=True,
+        )
+        doubled = torch.as_tensor(affine(value, spatial_size=(2 * size, 2 * size)))
+        reduced = F.avg_pool2d(doubled[None], 2)[0]
+        if key == "valid":
+            reduced = (reduced > 0.99).float()
+        crop[key] = reduced.clamp(-1, 1)
+    return crop
+
+
+def _affine(angle: float, scale: tuple[float, float], offset: tuple[float, float]) -> np.ndarray:
+    """Output pixel to input pixel, both measured from the centre, rows first."""
+    cosine, sine = math.cos(angle), math.sin(angle)
+    return np.array(
+        [
+            [cosine * scale[0], -sine * scale[1], offset[0]],
+            [sine * scale[0], cosine * scale[1], offset[1]],
+            [0.0, 0.0, 1.0],
+        ]
+    )
