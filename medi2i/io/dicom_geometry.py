@@ -48,7 +48,7 @@ def find_spacing(path: Path, dataset: Any, *, isocenter: bool) -> Spacing:
             candidates.insert(0, ("PixelSpacing", "PixelSpacing calibrated"))
         chosen = Spacing(None, "unknown")
         for keyword, origin in candidates:
-            spacing_mm = _read_spacing(dataset, keyword, notes)
+            spacing_mm = read_spacing(dataset, keyword, notes)
             if spacing_mm is not None:
                 chosen = Spacing(spacing_mm, origin)
                 break
@@ -90,7 +90,8 @@ def find_declared_image(
     return inside, notes
 
 
-def _read_spacing(dataset: Any, keyword: str, notes: list[str]) -> SpacingMm | None:
+def read_spacing(dataset: Any, keyword: str, notes: list[str]) -> SpacingMm | None:
+    """(row, column) in mm of one attribute; None, with a note, for zeros and other impossible values."""
     value = dataset.get(keyword)
     if value is None or value == "" or (hasattr(value, "__len__") and len(value) == 0):
         return None

@@ -19,6 +19,7 @@ from medi2i.image import RadiographHeader
 from medi2i.io.atomic import write_atomically
 from medi2i.io.dicom_attributes import EMPTY_IF_ABSENT, KEPT_ACQUISITION, KEPT_DX, KEPT_PATIENT_AND_STUDY
 from medi2i.io.dicom_file import load_dataset, quiet_pydicom
+from medi2i.io.dicom_geometry import read_spacing
 from medi2i.io.dicom_kind import CR, DX_PRESENTATION, DX_PROCESSING, SECONDARY_CAPTURE
 from medi2i.io.guard import check_same_matrix, decoding
 
@@ -89,6 +90,9 @@ def _build(source: Any, method: str | None) -> Any:
     if "ImagePlanePixelSpacing" in source and "ImagerPixelSpacing" not in derived:
         # Secondary capture has no image plane; the imager's spacing is the same plane's
         derived.ImagerPixelSpacing = copy.deepcopy(source.ImagePlanePixelSpacing)
+    for keyword in ("PixelSpacing", "ImagerPixelSpacing"):
+        if keyword in derived and read_spacing(derived, keyword, []) is None:
+            del derived[keyword]  # zeros and the like: the reader doesn't believe them, so nobody else should
     derived.SOPInstanceUID, derived.SeriesInstanceUID = generate_uid(), generate_uid()
     derived.SeriesNumber = min(int(source.get("SeriesNumber") or 0) + 1000, 2**31 - 1)
     _describe_derivation(derived, source, source_class, method)

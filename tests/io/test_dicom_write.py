@@ -209,3 +209,10 @@ def test_pydicom_knows_every_attribute_on_the_lists():
 
     lists = dicom_write.KEPT_PATIENT_AND_STUDY + dicom_write.KEPT_ACQUISITION + dicom_write.KEPT_DX
     assert all(tag_for_keyword(keyword) for keyword in lists + dicom_write.EMPTY_IF_ABSENT)
+
+
+def test_an_impossible_spacing_is_not_passed_on(make_dicom, ramp):
+    path = make_dicom(ramp, bits=12, PixelSpacing=[0.0, 0.0], ImagerPixelSpacing=[0.15, 0.15])
+    derived = dcmread(translate(path, ramp))
+    assert "PixelSpacing" not in derived
+    assert list(derived.ImagerPixelSpacing) == [0.15, 0.15]

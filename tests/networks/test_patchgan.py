@@ -91,3 +91,18 @@ def test_a_discriminator_without_norm_has_biases_everywhere():
     convolutions = [m for m in discriminator.modules() if isinstance(m, torch.nn.Conv2d)]
     assert len(convolutions) == 5
     assert all(m.bias is not None for m in convolutions)
+
+
+def test_the_detail_channel_shows_fine_detail_magnified_and_nothing_of_smooth_tone():
+    discriminator = PatchGANConfig(width=4, detail_gain=4.0).build(seed=0)
+    seen: list[torch.Tensor] = []
+    discriminator.layers.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    ramp = torch.linspace(-1, 1, 64).expand(1, 1, 64, 64).clone()
+    ramp[..., 32, 32] += 0.09
+    discriminator(ramp)
+    # a single bright pixel stands 8/9 of its height above its 3 x 3 mean, its neighbours 1/9 below theirs
+    detail = seen[0][0, 1]
+    assert detail[32, 32].item() == pytest.approx(4 * 0.08, abs=1e-5)
+    assert detail[32, 33].item() == pytest.approx(-4 * 0.01, abs=1e-5)
+    assert detail[10:20, 10:20].abs().max() < 1e-5
+    assert torch.equal(seen[0][:, :1], ramp)
