@@ -87,8 +87,8 @@ def _is_straight(region: np.ndarray) -> bool:
 def fill_outside(pixels: np.ndarray, valid: Bool[np.ndarray, "H W"]) -> np.ndarray:
     """The image with every invalid pixel taking the value of the nearest valid one.
 
-    What a network is given has then no edge where the image ends, so it can neither learn field edges nor draw
-    ringing along them. An image without a valid pixel is returned as it is.
+    What a network is given has then no edge where the image ends, so it can neither learn field edges nor
+    draw ringing along them. An image without a valid pixel is returned as it is.
     """
     if valid.all() or not valid.any():
         return pixels

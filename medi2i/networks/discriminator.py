@@ -23,8 +23,8 @@ class PatchGANConfig(Config):
     Attributes:
         norm: instance norm hides the strength of fine detail from the discriminator, which is just what DRRs,
             smooth as they are, lack beside films; `none` leaves it visible.
-        detail_gain: factor of a second input channel, the image minus its 3 x 3 mean. Fine detail is tens of times
-            weaker than tone, and a discriminator that has to find it by itself takes thousands of steps.
+        detail_gain: factor of a second input channel, the image minus its 3 x 3 mean. Fine detail is tens of
+            times weaker than tone; to find it unaided takes a discriminator thousands of steps.
     """
 
     width: int = Field(default=64, gt=0)

@@ -18,7 +18,7 @@ def initialize_normal(network: nn.Module, *, std: float = 0.02, seed: int) -> No
 
 
 def initialize_kaiming(network: nn.Module, *, slope: float, seed: int) -> None:
-    """N(0, gain / sqrt(fan in)) for leaky ReLU of this slope (He et al. 2015), for networks without norm layers.
+    """N(0, gain / sqrt(fan in)) for leaky ReLU of this slope (He et al. 2015): networks without norm layers.
 
     With N(0, 0.02) and nothing to rescale them, activations fade from layer to layer.
     """
@@ -31,7 +31,9 @@ def _draw(network: nn.Module, seed: int, std_of: Callable[[Tensor], float]) -> N
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
             with torch.no_grad():
-                drawn = torch.empty(module.weight.shape).normal_(0.0, std_of(module.weight), generator=generator)
+                drawn = torch.empty(module.weight.shape).normal_(
+                    0.0, std_of(module.weight), generator=generator
+                )
                 module.weight.copy_(drawn)
                 if module.bias is not None:
                     module.bias.zero_()

@@ -22,11 +22,12 @@ class ResNetGeneratorConfig(Config):
     Not in the paper, and off by default:
 
     Attributes:
-        residual_output: the input is added, through the inverse of the final tanh, to what the network paints:
-            the untrained generator is then the identity, full-resolution detail can't be lost in the bottleneck,
-            and a small network learns only the difference between the domains.
-        full_resolution_skip: the first layer's features join the last ones, so that fine detail can be sharpened
-            or softened where it is; through a bottleneck at a quarter of the resolution a small network can't.
+        residual_output: the input is added, through the inverse of the final tanh, to what the network
+            paints: the untrained generator is then the identity, full-resolution detail can't be lost in the
+            bottleneck, and a small network learns only the difference between the domains.
+        full_resolution_skip: the first layer's features join the last ones, so that fine detail can be
+            sharpened or softened where it is; a small network can't do that through a bottleneck at a quarter
+            of the resolution.
     """
 
     width: int = Field(default=64, gt=0)

@@ -58,13 +58,13 @@ def local_gradient_correlation(
     noise: float = 0.004,
     undefined: float = 0.0,
 ) -> Float[Tensor, " B"]:
-    """Mean over windows of the cosine between the two images' gradient fields, in [-1, 1]; 1 for equal images.
+    """Mean over windows of the cosine between two images' gradient fields, in [-1, 1]; 1 for equal images.
 
     Every window counts the same, so that a small structure turned dark, or one drawn where there was none,
-    costs as much as an inverted image does in its window; the global correlation hardly sees either. A gain that
-    varies slowly over the image costs nothing. With g, h the gradients and n the noise level, a window scores
-    (<g, h> + n^2) / sqrt((<g, g> + n^2) (<h, h> + n^2)): flat on both sides is 1, flat on one side near 0.
-    Windows overlap by half (this measure is ours, no paper).
+    costs as much as an inverted image does in its window; the global correlation hardly sees either. A gain
+    that varies slowly over the image costs nothing. With g, h the gradients and n the noise level, a window
+    scores (<g, h> + n^2) / sqrt((<g, g> + n^2) (<h, h> + n^2)): flat on both sides is 1, flat on one side
+    near 0. Windows overlap by half (this measure is ours, no paper).
 
     Args:
         x, y: images, at least `window_px` + 2 a side.
