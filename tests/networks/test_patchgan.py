@@ -79,7 +79,7 @@ def test_without_norm_the_strength_of_fine_detail_reaches_the_logits_and_with_it
         discriminator = PatchGANConfig(width=8, norm=norm).build(seed=0)  # type: ignore[arg-type]
         detail = torch.randn(1, 1, 128, 128, generator=torch.Generator().manual_seed(0))
         weak, strong = (discriminator(strength * detail) for strength in (0.05, 0.4))
-        return float((strong - weak).std() / strong.std())
+        return ((strong - weak).std() / strong.std()).item()
 
     # eight times the detail: without norm, logits (but for biases, 0 at the start) are eight times as large
     assert response("none") == pytest.approx(1 - 1 / 8, rel=1e-3)
