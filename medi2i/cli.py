@@ -145,8 +145,11 @@ def translate(
 ) -> None:
     """Translate any image or folder with a finished run: same matrix, spacing, bit depth and format."""
     from medi2i import translation
+    from medi2i.data.manifest import count_notes, read_manifest
 
     skipped = translation.translate(run, location, out=out, direction=direction, device=device)
+    for note in count_notes(read_manifest(out / "manifest.jsonl")):
+        typer.echo(f"warning: {note}")
     typer.echo(f"images:     {out / 'images'}")
     typer.echo(f"provenance: {out / 'provenance.jsonl'}")
     if skipped:

@@ -15,6 +15,7 @@ from medi2i.data.dataset_folder import discover, metadata_root
 from medi2i.data.manifest import (
     ManifestRow,
     Skipped,
+    count_notes,
     inspect_folder,
     read_manifest,
     require_different_domains,
@@ -66,7 +67,7 @@ def inspect_domains(config: AdaptConfig, ticker: Ticker) -> Preparation:
     require_different_domains(found.rows["source"], found.rows["target"])
     for name in DOMAINS:
         found.rows[name], warnings = assign_splits(found.rows[name], config.data.split, seed=config.seed)
-        found.warnings.extend(warnings)
+        found.warnings.extend([*warnings, *count_notes(found.rows[name])])
     found.warnings.extend(check_truth(config.truth, found.rows["source"]))
     return found
 

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import hmac
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ from medi2i.image import (
 from medi2i.io import read_radiograph
 from medi2i.io.atomic import write_text_atomically
 from medi2i.io.masks import read_mask_folder, read_mask_nifti
+
+_MOST_NOTES = 8
 
 
 @dataclass(frozen=True)
@@ -158,6 +161,14 @@ def require_different_domains(source: Iterable[ManifestRow], target: Iterable[Ma
             expected="two different domains",
             remedy="check --src and --tgt",
         )
+
+
+def count_notes(rows: Iterable[ManifestRow]) -> list[str]:
+    """What readers had to say of images, the commonest first, each with the number of images it holds for."""
+    counts = Counter(f"{row.domain}: {note}" for row in rows for note in row.notes)
+    lines = [f"{note} ({count} image(s))" for note, count in counts.most_common(_MOST_NOTES)]
+    left = len(counts) - len(lines)
+    return [*lines, f"{left} more remarks on images in manifest.jsonl"] if left > 0 else lines
 
 
 def write_manifest(path: Path, rows: Iterable[ManifestRow]) -> None:

@@ -18,6 +18,7 @@ from medi2i.data.dataset_folder import discover
 from medi2i.data.decoding import item_of
 from medi2i.data.manifest import (
     ManifestRow,
+    count_notes,
     file_sha256,
     inspect_folder,
     load_masks,
@@ -174,3 +175,25 @@ def test_domains_that_share_a_file_are_refused():
     require_different_domains([row], [dataclasses.replace(other, sha256="different")])
     with pytest.raises(SameDomainError, match=r"1 image\(s\) with the same content"):
         require_different_domains([row], [other])
+
+
+def test_remarks_of_readers_are_counted_and_the_commonest_come_first():
+    def row(number: int, *notes: str) -> ManifestRow:
+        return ManifestRow(
+            id=f"source-{number:04d}",
+            domain="source",
+            file="a.dcm",
+            output="a.dcm",
+            sha256="0",
+            rows=4,
+            columns=4,
+            intensity=IntensityMap(0.0, 1.0),
+            valid_fraction=1.0,
+            notes=notes,
+        )
+
+    rows = [row(0, "rare"), row(1, "common"), row(2, "common", "rare too"), row(3)]
+    assert count_notes(rows)[0] == "source: common (2 image(s))"
+    assert len(count_notes(rows)) == 3
+    many = [row(i, f"remark {i}") for i in range(12)]
+    assert count_notes(many)[-1] == "4 more remarks on images in manifest.jsonl"
