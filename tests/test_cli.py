@@ -129,16 +129,16 @@ def test_unknown_commands_options_and_choices_are_wrong_usage(run_cli, arguments
     assert "Usage" in ended.err
 
 
-def expect(ended, code: int, *words: str) -> None:
+def check_ending(ended, code: int, *words: str) -> None:
     assert ended.code == code, ended.err
     for word in words:
         assert word in ended.error, ended.error
 
 
 def test_a_missing_domain_is_named(run_cli, domains_folder, tmp_path):
-    expect(run_cli("adapt", "--tgt", domains_folder / "tgt"), 2, "--src: nothing", "give it")
+    check_ending(run_cli("adapt", "--tgt", domains_folder / "tgt"), 2, "--src: nothing", "give it")
     arguments = ("adapt", "--src", tmp_path / "nowhere", "--tgt", domains_folder / "tgt", *ALIKE)
-    expect(
+    check_ending(
         run_cli(*arguments, "--out", tmp_path / "run"), 2, str(tmp_path / "nowhere"), "no such file or folder"
     )
     assert not (tmp_path / "run").exists()
@@ -147,7 +147,7 @@ def test_a_missing_domain_is_named(run_cli, domains_folder, tmp_path):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device")
 def test_a_device_that_is_not_there_is_named(run_cli, job):
     job[job.index("cpu")] = "cuda"
-    expect(run_cli(*job), 2, "--device cuda: no such device", "cpu")
+    check_ending(run_cli(*job), 2, "--device cuda: no such device", "cpu")
 
 
 @pytest.mark.parametrize(
@@ -162,25 +162,25 @@ def test_a_device_that_is_not_there_is_named(run_cli, job):
     ],
 )
 def test_a_wrong_setting_is_named_before_anything_is_read(run_cli, job, tmp_path, arguments, words):
-    expect(run_cli(*job, *arguments), 2, *words)
+    check_ending(run_cli(*job, *arguments), 2, *words)
     assert not (tmp_path / "run").exists()
 
 
 def test_an_unknown_method_suggests_the_nearest(run_cli):
-    expect(run_cli("adapt", "--method", "histogramm"), 2, "did you mean 'histogram'")
+    check_ending(run_cli("adapt", "--method", "histogramm"), 2, "did you mean 'histogram'")
 
 
 def test_an_output_folder_that_is_no_run_is_left_alone(run_cli, job, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.txt").write_text("years of work")
-    expect(run_cli(*job), 2, "a folder that is no run of medi2i", "choose another --out")
-    expect(run_cli("adapt", "--resume", "--out", tmp_path / "run"), 2, "no run", "config.yaml")
+    check_ending(run_cli(*job), 2, "a folder that is no run of medi2i", "choose another --out")
+    check_ending(run_cli("adapt", "--resume", "--out", tmp_path / "run"), 2, "no run", "config.yaml")
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["thesis.txt"]
 
 
 def test_an_output_folder_that_is_a_run_asks_for_resume(run_cli, job, finished_run):
     before = (finished_run / "results.json").stat().st_mtime_ns
-    expect(run_cli(*job[:-1], finished_run), 2, "a run", "continue it with --resume")
+    check_ending(run_cli(*job[:-1], finished_run), 2, "a run", "continue it with --resume")
     assert (finished_run / "results.json").stat().st_mtime_ns == before
 
 
@@ -188,12 +188,14 @@ def test_an_output_folder_that_is_a_run_asks_for_resume(run_cli, job, finished_r
     "settings", [("--method", "cyclegan"), ("--set", "seed=1"), ("--config", "identity"), ("--truth", "x")]
 )
 def test_resume_takes_no_settings(run_cli, finished_run, settings):
-    expect(run_cli("adapt", "--resume", "--out", finished_run, *settings), 2, "--resume: settings beside it")
+    check_ending(
+        run_cli("adapt", "--resume", "--out", finished_run, *settings), 2, "--resume: settings beside it"
+    )
 
 
 def test_resume_needs_a_run(run_cli, tmp_path):
-    expect(run_cli("adapt", "--resume"), 2, "--resume: no --out")
-    expect(run_cli("adapt", "--resume", "--out", tmp_path / "nowhere"), 2, "no run")
+    check_ending(run_cli("adapt", "--resume"), 2, "--resume: no --out")
+    check_ending(run_cli("adapt", "--resume", "--out", tmp_path / "nowhere"), 2, "no run")
 
 
 def test_resume_finishes_what_is_missing(run_cli, copied_run):
@@ -207,7 +209,7 @@ def test_resume_finishes_what_is_missing(run_cli, copied_run):
 
 def test_the_same_domain_twice_is_an_error(run_cli, job, domains_folder):
     job[job.index(domains_folder / "tgt")] = domains_folder / "src"
-    expect(run_cli(*job), 2, "12 image(s) with the same content", "check --src and --tgt")
+    check_ending(run_cli(*job), 2, "12 image(s) with the same content", "check --src and --tgt")
 
 
 def test_one_broken_image_is_skipped_counted_and_listed(run_cli, own_domains, tmp_path):
@@ -235,7 +237,7 @@ def test_translate_names_what_it_skipped(run_cli, identity_run, tmp_path):
 def test_an_empty_folder_has_nothing_usable(run_cli, job, domains_folder, tmp_path):
     (tmp_path / "empty").mkdir()
     job[job.index(domains_folder / "src")] = tmp_path / "empty"
-    expect(run_cli(*job), 4, str(tmp_path / "empty"), "no image", "DICOM")
+    check_ending(run_cli(*job), 4, str(tmp_path / "empty"), "no image", "DICOM")
     assert not (tmp_path / "run").exists()
 
 
@@ -244,9 +246,9 @@ def test_a_folder_of_broken_images_has_nothing_usable(run_cli, job, identity_run
         (tmp_path / "bad").mkdir(exist_ok=True)
         (tmp_path / "bad" / f"{number}.dcm").write_bytes(b"nothing")
     job[job.index(domains_folder / "src")] = tmp_path / "bad"
-    expect(run_cli(*job), 4, "3 image(s), none usable; the first: 0.dcm")
+    check_ending(run_cli(*job), 4, "3 image(s), none usable; the first: 0.dcm")
     arguments = ("translate", identity_run, tmp_path / "bad", "--out", tmp_path / "out", "--device", "cpu")
-    expect(run_cli(*arguments), 4, "3 image(s), none usable")
+    check_ending(run_cli(*arguments), 4, "3 image(s), none usable")
     assert not (tmp_path / "run").exists() and not (tmp_path / "out").exists()
 
 
@@ -274,7 +276,7 @@ def test_an_interruption_has_its_own_code(run_cli, job, monkeypatch, error):
 def test_a_full_disk_is_one_line(run_cli, job, monkeypatch):
     error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "run/log.jsonl")
     monkeypatch.setattr(adaptation, "adapt", failing(error))
-    expect(run_cli(*job), 1, "run/log.jsonl: No space left on device")
+    check_ending(run_cli(*job), 1, "run/log.jsonl: No space left on device")
 
 
 def test_masks_that_do_not_fit_are_one_line(run_cli, own_domains, tmp_path):
@@ -283,7 +285,7 @@ def test_masks_that_do_not_fit_are_one_line(run_cli, own_domains, tmp_path):
     )
     domains = ("--src", own_domains / "src", "--tgt", own_domains / "tgt")
     ended = run_cli("adapt", *domains, *ALIKE, "--out", tmp_path / "run")
-    expect(ended, 1, "drr_03.nii.gz", "8 rows x 32 columns", "the image's 32 x 40", "resample")
+    check_ending(ended, 1, "drr_03.nii.gz", "8 rows x 32 columns", "the image's 32 x 40", "resample")
     assert not (tmp_path / "run").exists()
 
 
@@ -292,7 +294,7 @@ def test_a_patient_on_two_sides_is_one_line(run_cli, own_domains, tmp_path):
     write_patients(own_domains / "src", rows, "file,patient,split")
     domains = ("--src", own_domains / "src", "--tgt", own_domains / "tgt")
     ended = run_cli("adapt", *domains, *ALIKE, "--out", tmp_path / "run")
-    expect(ended, 1, "one patient in 'test' and in 'validation'", "patients.csv")
+    check_ending(ended, 1, "one patient in 'test' and in 'validation'", "patients.csv")
 
 
 def test_a_damaged_checkpoint_is_one_line(run_cli, copied_run, domains_folder, tmp_path):
@@ -307,13 +309,13 @@ def test_a_damaged_checkpoint_is_one_line(run_cli, copied_run, domains_folder, t
         "--device",
         "cpu",
     )
-    expect(run_cli(*arguments), 1, best.name, "a damaged checkpoint")
+    check_ending(run_cli(*arguments), 1, best.name, "a damaged checkpoint")
 
 
 def test_a_folder_that_is_no_run_is_one_line(run_cli, domains_folder, tmp_path):
     arguments = ("translate", tmp_path, domains_folder / "src", "--out", tmp_path / "out", "--device", "cpu")
-    expect(run_cli(*arguments), 1, "no checkpoint 'BEST'", "expected a run folder")
-    expect(run_cli("report", tmp_path), 1, "results.json")
+    check_ending(run_cli(*arguments), 1, "no checkpoint 'BEST'", "expected a run folder")
+    check_ending(run_cli("report", tmp_path), 1, "results.json")
 
 
 def test_a_dry_run_says_what_would_be_done_and_writes_nothing(run_cli, domains_folder, tmp_path, monkeypatch):
@@ -348,7 +350,7 @@ def test_a_dry_run_of_a_resumed_run_says_what_is_left(run_cli, copied_run):
 def test_a_dry_run_finds_the_same_errors(run_cli, job, domains_folder, tmp_path):
     (tmp_path / "empty").mkdir()
     job[job.index(domains_folder / "src")] = tmp_path / "empty"
-    expect(run_cli(*job, "--dry-run"), 4, "no image")
+    check_ending(run_cli(*job, "--dry-run"), 4, "no image")
 
 
 def test_settings_on_the_command_line_are_in_the_runs_config(run_cli, job, domains_folder, tmp_path):
@@ -396,4 +398,4 @@ def test_the_phantom_is_made_where_nothing_is(run_cli, tmp_path):
     arguments = ("phantom", "--out", tmp_path / "data", *few, "--set", "geometry.columns=24")
     assert run_cli(*arguments).code == 0
     assert {path.name for path in (tmp_path / "data").iterdir()} == {"drr", "xray", "truth"}
-    expect(run_cli(*arguments), 2, str(tmp_path / "data"))
+    check_ending(run_cli(*arguments), 2, str(tmp_path / "data"))

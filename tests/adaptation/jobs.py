@@ -22,7 +22,7 @@ def tiny(folder: Path, *overrides: str, **values: object) -> AdaptConfig:
     return AdaptConfig.model_validate(settings | domains | values)
 
 
-def expect_error(kind, config: AdaptConfig, out: Path, match: str) -> None:
+def check_error(kind, config: AdaptConfig, out: Path, match: str) -> None:
     """The job fails before anything is written."""
     with pytest.raises(kind, match=match):
         adapt(config, out=out, device="cpu")

@@ -8,7 +8,7 @@ from tiny_data import SOURCE_SHAPE, TARGET_SHAPE, make_scene, save_dicom, write_
 from medi2i import adapt
 from medi2i.adaptation import AdaptConfig
 from medi2i.errors import CheckpointError, ConfigError, OutputExistsError, UsageError
-from tests.adaptation.jobs import expect_error, histogram, tiny
+from tests.adaptation.jobs import check_error, histogram, tiny
 
 
 def test_a_run_holds_what_the_house_plan_lists(finished_run):
@@ -65,11 +65,11 @@ def test_a_source_of_dicom_files_keeps_the_patient_in_the_dicom_files_alone(own_
 
 def test_a_method_that_trains_needs_a_training_section(own_domains, tmp_path):
     config = tiny(own_domains).model_copy(update={"training": None})
-    expect_error(ConfigError, config, tmp_path / "run", "'training' with 'steps' or 'epochs'")
+    check_error(ConfigError, config, tmp_path / "run", "'training' with 'steps' or 'epochs'")
 
 
 def test_a_domain_that_is_not_given_is_named(tmp_path):
-    expect_error(UsageError, AdaptConfig(source="somewhere"), tmp_path / "run", "--tgt: nothing")
+    check_error(UsageError, AdaptConfig(source="somewhere"), tmp_path / "run", "--tgt: nothing")
 
 
 def test_weights_of_another_run_are_where_training_starts(domains_folder, finished_run, tmp_path):
@@ -94,11 +94,11 @@ def test_weights_that_do_not_fit_are_an_error_before_anything_is_written(
     domains_folder, finished_run, identity_run, tmp_path
 ):
     other_method = tiny(domains_folder, init_from=str(identity_run))
-    expect_error(CheckpointError, other_method, tmp_path / "run", "a checkpoint of method 'identity'")
+    check_error(CheckpointError, other_method, tmp_path / "run", "a checkpoint of method 'identity'")
     other_size = tiny(domains_folder, "adapter.generator.width=6", init_from=str(finished_run))
-    expect_error(CheckpointError, other_size, tmp_path / "run", "weights of another network")
+    check_error(CheckpointError, other_size, tmp_path / "run", "weights of another network")
     nothing = tiny(domains_folder, init_from=str(tmp_path / "nowhere"))
-    expect_error(CheckpointError, nothing, tmp_path / "run", "no checkpoint 'BEST'")
+    check_error(CheckpointError, nothing, tmp_path / "run", "no checkpoint 'BEST'")
 
 
 def test_an_existing_folder_is_never_mixed_with_a_new_run(domains_folder, finished_run, tmp_path):

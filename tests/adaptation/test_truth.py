@@ -6,7 +6,7 @@ from tiny_data import SOURCE_SHAPE, make_scene, save_png
 from medi2i import adapt
 from medi2i.data.manifest import read_manifest
 from medi2i.errors import MaskMismatchError, UsageError
-from tests.adaptation.jobs import expect_error, histogram
+from tests.adaptation.jobs import check_error, histogram
 
 
 def put_truth(folder: Path, names: list[str], shape: tuple[int, int] = SOURCE_SHAPE) -> str:
@@ -30,20 +30,20 @@ def test_truth_is_measured_beside_identity_and_histogram(domains_folder, tmp_pat
 
 def test_truth_that_fits_nothing_is_an_error_before_anything_is_written(domains_folder, tmp_path):
     truth = put_truth(tmp_path / "truth", ["view_1.png"])
-    expect_error(
+    check_error(
         UsageError,
         histogram(domains_folder, truth=truth),
         tmp_path / "run",
         "no image with the name of a source",
     )
     truth = put_truth(tmp_path / "other", [f"drr_{n:02d}.png" for n in range(12)], (40, 32))
-    expect_error(
+    check_error(
         MaskMismatchError,
         histogram(domains_folder, truth=truth),
         tmp_path / "run",
         "40 x 32 pixels; expected",
     )
-    expect_error(UsageError, histogram(domains_folder, truth="nowhere"), tmp_path / "run", "no such file")
+    check_error(UsageError, histogram(domains_folder, truth="nowhere"), tmp_path / "run", "no such file")
 
 
 def test_truth_of_training_images_alone_is_said_and_not_measured(domains_folder, finished_run, tmp_path):
