@@ -19,6 +19,7 @@ from medi2i.io import FORMATS, is_image
 MASKS = "masks"
 VALID = "valid"
 IMAGES = "images"
+_OUTPUT_MARK = "manifest.jsonl"
 _Value = TypeVar("_Value")
 
 
@@ -125,6 +126,9 @@ def image_stem(path: Path) -> str:
 
 
 def _find_images(images: Path, *, excluded: tuple[Path, ...]) -> list[Path]:
+    # a run or a translation written below a domain's folder is no part of the domain
+    outputs = {path.parent for path in images.rglob(_OUTPUT_MARK)} - {images}
+    excluded = (*excluded, *outputs)
     return sorted(
         path
         for path in images.rglob("*")

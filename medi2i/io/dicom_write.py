@@ -7,6 +7,7 @@ the lists of `dicom_attributes` (private tags, dose, overlays, LUTs, padding, sh
 from __future__ import annotations
 
 import copy
+import io
 from datetime import datetime
 from importlib import metadata
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 
 from medi2i.errors import UsageError
 from medi2i.image import RadiographHeader
-from medi2i.io.atomic import write_atomically
+from medi2i.io.atomic import write_bytes_atomically
 from medi2i.io.dicom_attributes import EMPTY_IF_ABSENT, KEPT_ACQUISITION, KEPT_DX, KEPT_PATIENT_AND_STUDY
 from medi2i.io.dicom_file import load_dataset, quiet_pydicom
 from medi2i.io.dicom_geometry import read_spacing
@@ -66,7 +67,8 @@ def write(
         with decoding(template, "a DICOM header", quote=False):
             derived = _build(source, method)
             _set_pixels(derived, pixels, bits)
-        write_atomically(path, lambda file: _save(derived, file), bytes_needed=pixels.nbytes + 8192)
+        # in memory first: pydicom hides the operating system's reason of a failed write
+        write_bytes_atomically(path, _encode(derived))
 
 
 def _build(source: Any, method: str | None) -> Any:
@@ -163,12 +165,15 @@ def _set_pixels(derived: Any, pixels: np.ndarray, bits: int) -> None:
     derived.WindowCenter, derived.WindowWidth = (smallest + largest + 1) / 2, max(largest - smallest + 1, 2)
 
 
-def _save(derived: Any, path: Path) -> None:
+def _encode(derived: Any) -> bytes:
+    """The file's bytes."""
     # set_pixel_data made a new SOPInstanceUID; the file's header must carry the same
     derived.file_meta.MediaStorageSOPClassUID = derived.SOPClassUID
     derived.file_meta.MediaStorageSOPInstanceUID = derived.SOPInstanceUID
     derived.file_meta.ImplementationVersionName = f"MEDI2I {_version()}"[:16]
-    derived.save_as(path, enforce_file_format=True)
+    encoded = io.BytesIO()
+    derived.save_as(encoded, enforce_file_format=True)
+    return encoded.getvalue()
 
 
 def _code(code: Any) -> Any:

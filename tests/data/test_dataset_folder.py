@@ -292,3 +292,14 @@ def test_discovery_is_sorted_and_repeatable(tmp_path):
     names = [f"{n:02d}.png" for n in np.random.default_rng(0).permutation(20)]
     put_images(tmp_path, *names)
     assert found_names(tmp_path) == sorted(names)
+
+
+def test_a_run_written_below_a_domain_is_no_part_of_it(tmp_path):
+    save_png(tmp_path / "a.png", make_scene(1, SHAPE))
+    run = tmp_path / "run1"
+    (run / "translated" / "images").mkdir(parents=True)
+    (run / "manifest.jsonl").write_text("")
+    save_png(run / "translated" / "images" / "a.png", make_scene(1, SHAPE))
+    assert [item.relative.as_posix() for item in discover(tmp_path).items] == ["a.png"]
+    # the output itself is a data set folder
+    assert [item.relative.as_posix() for item in discover(run / "translated").items] == ["a.png"]

@@ -1,10 +1,13 @@
+import errno
+from pathlib import Path
+
 import numpy as np
 import pytest
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import JPEGBaseline8Bit
 
-from medi2i.errors import UsageError
+from medi2i.errors import DiskFullError, UsageError
 from medi2i.io import dicom_write, read_radiograph, write_radiograph
 
 CR = "1.2.840.10008.5.1.4.1.1.1"
@@ -216,3 +219,15 @@ def test_an_impossible_spacing_is_not_passed_on(make_dicom, ramp):
     derived = dcmread(translate(path, ramp))
     assert "PixelSpacing" not in derived
     assert list(derived.ImagerPixelSpacing) == [0.15, 0.15]
+
+
+def test_a_full_disk_is_named_as_such(make_dicom, ramp, monkeypatch):
+    path = make_dicom(ramp, bits=12)
+
+    def full(self, content):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(DiskFullError, match=r"out\.dcm"):
+        translate(path, ramp)
+    assert not path.with_name("out.dcm").exists()
