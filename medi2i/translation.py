@@ -42,7 +42,7 @@ from medi2i.data.outputs import (
     write_tables,
 )
 from medi2i.data.settings import DataConfig
-from medi2i.errors import CheckpointError, NothingUsableError
+from medi2i.errors import CheckpointError, InputError, NothingUsableError
 from medi2i.image import Domain, IntensityMap
 from medi2i.io import write_radiograph
 from medi2i.io.field import fill_outside
@@ -263,9 +263,21 @@ def _tick(progress: Progress, stop: StopRequest, out: Path) -> None:
     stop.raise_if_requested(str(out), "run the same command again to continue")
 
 
+def _require_unchanged(row: ManifestRow, root: Path) -> None:
+    """Provenance states the hash of the manifest, so the file must still be that one."""
+    if file_sha256(root / row.file) != row.sha256:
+        raise InputError(
+            root / row.file,
+            found="other content than when the run began",
+            expected="the file that manifest.jsonl lists",
+            remedy="put it back, or start a new run",
+        )
+
+
 def _translate_one(
     translator: Translator, row: ManifestRow, root: Path, path: Path, direction: Direction
 ) -> dict[str, Any]:
+    _require_unchanged(row, root)
     radiograph = load_radiograph(item_of(row, root))
     incoming = input_intensity(row, translator.intensities[domains(direction)[0]], translator.data)
     outgoing = translator.output_intensity(incoming, direction)

@@ -26,6 +26,7 @@ from medi2i.data.outputs import read_provenance
 from medi2i.data.settings import DataConfig
 from medi2i.errors import (
     CheckpointError,
+    InputError,
     InterruptedRunError,
     NothingUsableError,
     OutputExistsError,
@@ -35,7 +36,13 @@ from medi2i.image import IntensityConfig, IntensityMap
 from medi2i.io import read_radiograph
 from medi2i.io.masks import write_mask_nifti
 from medi2i.training.interruption import StopRequest
-from medi2i.translation import Translator, load_translator, translate_whole, write_translations
+from medi2i.translation import (
+    Translator,
+    _require_unchanged,
+    load_translator,
+    translate_whole,
+    write_translations,
+)
 
 SHAPE = (33, 42)  # no multiple of 4
 SCENE = make_scene(5, SHAPE)
@@ -416,3 +423,12 @@ def test_a_run_shared_without_pieces_of_its_training_images_translates(copied_ru
     source = domains_folder / "src" / "images" / "drr_00.png"
     assert translate(copied_run, source, out=tmp_path / "out", device="cpu") == []
     assert (tmp_path / "out" / "images" / "drr_00.png").is_file()
+
+
+def test_an_input_that_changed_since_the_run_began_is_an_error(tmp_path):
+    path = save_png(tmp_path / "a.png", np.full((8, 8), 0.5))
+    rows, _ = inspect_folder(discover(tmp_path), "source", IntensityConfig(), salt=b"salt")
+    _require_unchanged(rows[0], tmp_path)
+    save_png(path, np.full((8, 8), 0.6))
+    with pytest.raises(InputError, match=r"a\.png: other content"):
+        _require_unchanged(rows[0], tmp_path)

@@ -34,6 +34,9 @@ class EvaluationConfig(Config):
     worst: int = Field(default=6, ge=0)
 
 
+_SSIM_WINDOW = 11
+
+
 @dataclass(frozen=True)
 class Reference:
     """What the distances are measured against; fixed before training.
@@ -140,7 +143,8 @@ def _measure_image(image: NetworkImage, out: np.ndarray, unit: str) -> dict[str,
         "id": image.row.id,
         "split": image.row.split,
         "gradient_correlation": gradient_correlation(image.image, out, image.valid),
-        "ssim": ssim(image.image, out, image.valid),
+        # undefined, not an error: one thumbnail among the images must not end the job
+        "ssim": ssim(image.image, out, image.valid) if min(out.shape) >= _SSIM_WINDOW else math.nan,
         "edge_median": edges[f"median_{unit}"],
         "edge_p95": edges[f"p95_{unit}"],
         "edge_unit": unit,

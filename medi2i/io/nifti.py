@@ -97,7 +97,7 @@ def _check_layout(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> None:
             path,
             f"a NIfTI of {' x '.join(map(str, shape))} voxels",
             expected="a 2-D image (columns, rows) or (columns, rows, 1)",
-            remedy="give one file for each radiograph; volumes go to `medi2i drr`",
+            remedy="give one file for each radiograph; a CT volume has to be rendered first",
         )
     if dtype.kind not in "uif":
         raise refuse(path, f"NIfTI voxels of type {dtype}", expected="grey integers or floating point")
