@@ -94,9 +94,11 @@ def test_every_preset_and_override_of_a_command_line_loads(document: Path) -> No
         if preset is not None and "/" in preset:  # a file of the reader's own
             continue
         if words[0] == "adapt":
-            choose_config(given["method"], preset, changes, "cpu")
+            loaded = choose_config(given["method"], preset, changes, "cpu")
+            assert given["method"] in {None, loaded.adapter.name}
         else:
-            load_config(find_preset(preset, "phantom"), PhantomConfig, changes)
+            phantom = load_config(find_preset(preset, "phantom"), PhantomConfig, changes)
+            assert phantom.source_patients > 0
 
 
 @each_document

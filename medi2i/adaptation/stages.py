@@ -174,9 +174,10 @@ class Stages:
     def _ticker(self, progress: Progress) -> Callable[[], None]:
         def tick() -> None:
             progress.advance()
-            begun = (self.out / "config.yaml").is_file()
-            remedy = "continue with --resume" if begun else "run the same command again"
-            self.stop.raise_if_requested(str(self.out), remedy)
+            if self.stop.requested:
+                begun = (self.out / "config.yaml").is_file()
+                remedy = "continue with --resume" if begun else "run the same command again"
+                self.stop.raise_if_requested(str(self.out), remedy)
 
         return tick
 

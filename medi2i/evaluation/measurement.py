@@ -18,6 +18,7 @@ from medi2i.metrics.edges import edge_displacement
 from medi2i.metrics.features import FEATURE_COUNT, FeatureScaler, distribution_features, is_defined
 from medi2i.metrics.statistics import bootstrap_mean
 from medi2i.metrics.structure import gradient_correlation, sanity_flags, ssim
+from medi2i.similarity.ssim import WINDOW
 
 _MEASURES = ("gradient_correlation", "ssim", "edge_median", "edge_p95")
 
@@ -32,9 +33,6 @@ class EvaluationConfig(Config):
     feature_size: int = Field(default=256, ge=64)
     floor_repeats: int = Field(default=200, ge=10)
     worst: int = Field(default=6, ge=0)
-
-
-_SSIM_WINDOW = 11
 
 
 @dataclass(frozen=True)
@@ -143,10 +141,14 @@ def _measure_image(image: NetworkImage, out: np.ndarray, unit: str) -> dict[str,
         "id": image.row.id,
         "split": image.row.split,
         "gradient_correlation": gradient_correlation(image.image, out, image.valid),
-        # undefined, not an error: one thumbnail among the images must not end the job
-        "ssim": ssim(image.image, out, image.valid) if min(out.shape) >= _SSIM_WINDOW else math.nan,
+        "ssim": ssim_where_defined(image.image, out, image.valid),
         "edge_median": edges[f"median_{unit}"],
         "edge_p95": edges[f"p95_{unit}"],
         "edge_unit": unit,
         "flags": sanity_flags(image.image, out, image.valid),
     }
+
+
+def ssim_where_defined(one: np.ndarray, other: np.ndarray, valid: np.ndarray) -> float:
+    """SSIM, or NaN for images smaller than its window: one thumbnail must not end the job."""
+    return ssim(one, other, valid) if min(one.shape) >= WINDOW else math.nan

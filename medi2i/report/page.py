@@ -11,7 +11,7 @@ from medi2i.errors import CheckpointError
 from medi2i.io.atomic import write_text_atomically
 from medi2i.report import tables
 from medi2i.report.description import compose
-from medi2i.report.results import Picture, Results, read_results
+from medi2i.report.results import Picture, Results, read_results, read_run_file
 from medi2i.report.wording import fixed, flag_name, method_name, moment
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -85,17 +85,11 @@ def _inline(run: Path, picture: Picture, results: Results) -> InlinePicture:
             expected="pictures below the run folder",
             remedy="measure again with `medi2i adapt --resume`",
         )
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(
-            path,
-            found="no such file"
-            if isinstance(error, FileNotFoundError)
-            else f"unreadable ({error.strerror})",
-            expected="the picture that results.json names",
-            remedy="copy the run folder whole, or measure again with `medi2i adapt --resume`",
-        ) from error
+    content = read_run_file(
+        path,
+        expected="the picture that results.json names",
+        remedy="copy the run folder whole, or measure again with `medi2i adapt --resume`",
+    )
     if not content.startswith(_PNG_SIGNATURE):
         raise CheckpointError(
             path,

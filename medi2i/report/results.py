@@ -236,17 +236,11 @@ def read_results(path: Path) -> Results:
     Raises:
         CheckpointError: it is missing, no JSON, incomplete, or of another edition's format.
     """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise CheckpointError(
-            path,
-            found="no such file"
-            if isinstance(error, FileNotFoundError)
-            else f"unreadable ({error.strerror})",
-            expected="the results that `medi2i adapt` writes when it is done",
-            remedy="finish the run with `medi2i adapt --resume`, or check the path of the run folder",
-        ) from error
+    content = read_run_file(
+        path,
+        expected="the results that `medi2i adapt` writes when it is done",
+        remedy="finish the run with `medi2i adapt --resume`, or check the path of the run folder",
+    )
     try:
         return Results.model_validate_json(content)
     except ValidationError as error:
@@ -283,3 +277,17 @@ def _damaged(subject: str | Path, error: ValidationError) -> CheckpointError:
         expected="complete results of format 1",
         remedy="measure again with `medi2i adapt --resume`, or use the edition of medi2i that wrote the run",
     )
+
+
+def read_run_file(path: Path, *, expected: str, remedy: str) -> bytes:
+    """The bytes of a file that a run should hold.
+
+    Raises:
+        CheckpointError: it is missing or can't be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        missing = isinstance(error, FileNotFoundError)
+        found = "no such file" if missing else f"unreadable ({error.strerror})"
+        raise CheckpointError(path, found=found, expected=expected, remedy=remedy) from error
