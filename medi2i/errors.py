@@ -83,6 +83,14 @@ class DatasetFolderError(InputError):
     """`dataset.json`, `views.json` or `patients.csv` contradict the folder or their schema."""
 
 
+class UnusableVolumeError(InputError):
+    """A CT can't be rendered: it isn't in Hounsfield units, or its slices don't make one regular volume."""
+
+
+class EmptyProjectionError(InputError):
+    """A view shows nothing of the patient."""
+
+
 class SplitLeakError(InputError):
     """One patient would be on both sides of a split."""
 

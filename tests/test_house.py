@@ -17,25 +17,37 @@ import pytest
 import medi2i
 from medi2i.adaptation import AdaptConfig
 from medi2i.config import load_config
+from medi2i.drr.film import FilmDistribution
 from medi2i.drr.phantom import PhantomConfig
+from medi2i.drr.structures import StructuresConfig
+from medi2i.framing.distribution import FramingDistribution
+from medi2i.rendering import DRRConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "medi2i"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 PRESETS = sorted((ROOT / "configs").rglob("*.yaml"))
-PRESET_CLASSES = {"adapt": AdaptConfig, "phantom": PhantomConfig}
+PRESET_CLASSES = {
+    "adapt": AdaptConfig,
+    "drr": DRRConfig,
+    "film": FilmDistribution,
+    "framing": FramingDistribution,
+    "phantom": PhantomConfig,
+    "structures": StructuresConfig,
+}
 
 # A room may import rooms on lower floors, and itself; never one on its own floor.
 FLOORS = (
     ("errors",),
     ("config",),
-    ("image",),
+    ("image", "volume"),
     ("io", "networks", "similarity"),
+    ("framing",),
     ("losses", "metrics", "drr"),
     ("data",),
     ("adapters",),
     ("training",),
-    ("translation", "segmentation"),
+    ("translation", "segmentation", "rendering"),
     ("evaluation",),
     ("preview",),
     ("preflight", "synthesis", "exporters", "reader_study"),
@@ -157,7 +169,11 @@ def test_every_preset_loads_into_its_class(path):
     config = load_config(path, PRESET_CLASSES[path.parent.name])
     if isinstance(config, AdaptConfig):
         assert path.stem.split("_")[0] == config.adapter.name
-        assert config.training is not None or config.adapter.name in {"identity", "histogram"}
+        assert config.training is not None or config.adapter.name in {
+            "identity",
+            "histogram",
+            "randomisation",
+        }
         assert config.source is None and config.target is None
 
 

@@ -9,9 +9,10 @@ from pydantic import Field
 from medi2i.adapters.base import Batch, Direction, DomainAdapter, Player, Shared
 from medi2i.adapters.baselines import HistogramConfig, IdentityConfig
 from medi2i.adapters.cyclegan import CycleGANConfig
+from medi2i.adapters.randomisation import RandomisationConfig
 
 AdapterConfig = Annotated[
-    CycleGANConfig | HistogramConfig | IdentityConfig,
+    CycleGANConfig | HistogramConfig | IdentityConfig | RandomisationConfig,
     Field(discriminator="name"),
 ]
 
@@ -24,5 +25,6 @@ __all__ = [
     "HistogramConfig",
     "IdentityConfig",
     "Player",
+    "RandomisationConfig",
     "Shared",
 ]

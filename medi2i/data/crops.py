@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,49 +16,74 @@ from medi2i.data.settings import DataConfig
 _CROP_TRIES = 8
 
 
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """One framing: zoom and aspect as factors, the clockwise turn in radians, the shift in image sides."""
+
+    zoom: float = 1.0
+    aspect: float = 1.0
+    turn: float = 0.0
+    shift: tuple[float, float] = (0.0, 0.0)
+
+
 def random_crop(image: dict[str, Tensor], config: DataConfig, rng: np.random.Generator) -> dict[str, Tensor]:
     """One crop of `crop_size` with valid area and masks; one that holds little of the image is redrawn."""
-    zoom, aspect, angle = _draw_framing(config, rng)
+    drawn = _draw_framing(config, rng)
     longest = max(image["image"].shape[-2:])
     factor = longest / config.working_size if config.working_size else 1.0
-    extent = (config.crop_size * factor * zoom * aspect, config.crop_size * factor * zoom / aspect)
-    corner = _draw_corner(image["valid"], extent, config.minimum_valid, rng)
+    side, root = config.crop_size * factor * drawn.zoom, math.sqrt(drawn.aspect)
+    extent = (side * root, side / root)
+    corner = _draw_corner(image["valid"], extent, drawn.shift, config.minimum_valid, rng)
     crop = (
         _slice(image, corner, config.crop_size)
         if config.framing is None
-        else _warp(image, corner, extent, angle, config.crop_size)
+        else _warp(image, corner, extent, drawn.turn, config.crop_size)
     )
     if config.flip and rng.random() < 0.5:
         crop = {key: value.flip(-1) for key, value in crop.items()}
     return crop
 
 
-def _draw_framing(config: DataConfig, rng: np.random.Generator) -> tuple[float, float, float]:
+def _draw_framing(config: DataConfig, rng: np.random.Generator) -> _Drawn:
     framing = config.framing
     if framing is None:
-        return 1.0, 1.0, 0.0
-    unit = rng.uniform(-1, 1, size=3)
-    return (
-        math.exp(unit[0] * math.log1p(framing.zoom)),
-        math.exp(unit[1] * math.log1p(framing.aspect) / 2),
-        math.radians(unit[2] * framing.rotation_deg),
+        return _Drawn()
+    zoom, aspect, turn, down, right = (rng.uniform(-1, 1, size=5) + 1) / 2
+    down_range, right_range = framing.shift_range
+    return _Drawn(
+        zoom=_between(framing.zoom_range, zoom, logarithmic=True),
+        aspect=_between(framing.aspect_range, aspect, logarithmic=True),
+        turn=math.radians(_between(framing.rotation_range_deg, turn)),
+        shift=(_between(down_range, down), _between(right_range, right)),
     )
 
 
+def _between(ends: tuple[float, float], level: float, *, logarithmic: bool = False) -> float:
+    low, high = (math.log(end) for end in ends) if logarithmic else ends
+    value = (1 - level) * low + level * high
+    return math.exp(value) if logarithmic else value
+
+
 def _draw_corner(
-    valid: Tensor, extent: tuple[float, float], minimum: float, rng: np.random.Generator
+    valid: Tensor,
+    extent: tuple[float, float],
+    shift: tuple[float, float],
+    minimum: float,
+    rng: np.random.Generator,
 ) -> tuple[float, float]:
     """Upper left corner (row, column) of a window that is valid enough; the best of a few tries otherwise."""
     height, width = valid.shape[-2:]
+    # a window larger than the image can hold no more than all of it
+    most = min(extent[0], height) * min(extent[1], width)
     best, best_fraction = (0.0, 0.0), -1.0
     for _ in range(_CROP_TRIES):
         corner = tuple(
-            float(rng.uniform(min(0.0, size - side), max(0.0, size - side)))
-            for size, side in zip((height, width), extent, strict=True)
+            float(rng.uniform(min(0.0, size - side), max(0.0, size - side))) + share * size
+            for size, side, share in zip((height, width), extent, shift, strict=True)
         )
         top, left = (max(0, round(c)) for c in corner)
         bottom, right = (max(1, round(c + e)) for c, e in zip(corner, extent, strict=True))
-        fraction = float(valid[0, top:bottom, left:right].mean())
+        fraction = float(valid[0, top:bottom, left:right].sum()) / most
         if fraction > best_fraction:
             best, best_fraction = (corner[0], corner[1]), fraction
         if fraction >= minimum:
@@ -81,7 +107,7 @@ def _warp(
     image: dict[str, Tensor],
     corner: tuple[float, float],
     extent: tuple[float, float],
-    angle: float,
+    turn: float,
     size: int,
 ) -> dict[str, Tensor]:
     """The window resampled at twice the crop's resolution and averaged down."""
@@ -96,7 +122,7 @@ def _warp(
     for key, value in image.items():
         is_image = key == "image"
         affine = Affine(
-            affine=_affine(angle, scale, offset),
+            affine=_affine(turn, scale, offset),
             mode="bicubic" if is_image else "bilinear",
             padding_mode="reflection" if is_image else "zeros",
             image_only=True,
@@ -109,13 +135,13 @@ def _warp(
     return crop
 
 
-def _affine(angle: float, scale: tuple[float, float], offset: tuple[float, float]) -> np.ndarray:
-    """Output pixel to input pixel, both measured from the centre, rows first."""
-    cosine, sine = math.cos(angle), math.sin(angle)
+def _affine(turn: float, scale: tuple[float, float], offset: tuple[float, float]) -> np.ndarray:
+    """Output pixel to input pixel, both measured from the centre, rows first, the window turned clockwise."""
+    cosine, sine = math.cos(turn), math.sin(turn)
     return np.array(
         [
-            [cosine * scale[0], -sine * scale[1], offset[0]],
-            [sine * scale[0], cosine * scale[1], offset[1]],
+            [cosine * scale[0], sine * scale[1], offset[0]],
+            [-sine * scale[0], cosine * scale[1], offset[1]],
             [0.0, 0.0, 1.0],
         ]
     )

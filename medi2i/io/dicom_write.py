@@ -66,9 +66,9 @@ def write(
         source = load_dataset(template)
         with decoding(template, "a DICOM header", quote=False):
             derived = _build(source, method)
-            _set_pixels(derived, pixels, bits)
+            set_pixels(derived, pixels, bits)
         # in memory first: pydicom hides the operating system's reason of a failed write
-        write_bytes_atomically(path, _encode(derived))
+        write_bytes_atomically(path, encode_file(derived))
 
 
 def _build(source: Any, method: str | None) -> Any:
@@ -98,7 +98,7 @@ def _build(source: Any, method: str | None) -> Any:
     derived.SOPInstanceUID, derived.SeriesInstanceUID = generate_uid(), generate_uid()
     derived.SeriesNumber = min(int(source.get("SeriesNumber") or 0) + 1000, 2**31 - 1)
     _describe_derivation(derived, source, source_class, method)
-    _complete_class(derived, is_dx)
+    complete_class(derived, is_dx)
     derived.remove_private_tags()
     return derived
 
@@ -113,7 +113,7 @@ def _describe_derivation(derived: Any, source: Any, source_class: str, method: s
     from pydicom.dataset import Dataset
     from pydicom.sr.codedict import codes
 
-    name, version, now = method or "translation", _version(), datetime.now().astimezone()
+    name, version, now = method or "translation", software_version(), datetime.now().astimezone()
     derived.ImageType = ["DERIVED", "SECONDARY"]
     derived.SyntheticData = "YES"
     derived.SeriesDescription = f"medi2i {name}"[:64]
@@ -137,7 +137,7 @@ def _describe_derivation(derived: Any, source: Any, source_class: str, method: s
         derived.LossyImageCompression, derived.LossyImageCompressionMethod = "01", _LOSSY_SYNTAXES[syntax]
 
 
-def _complete_class(derived: Any, is_dx: bool) -> None:
+def complete_class(derived: Any, is_dx: bool) -> None:
     """What the object's class requires and the template may lack."""
     derived.PresentationLUTShape = "IDENTITY"
     if derived.SOPClassUID == SECONDARY_CAPTURE:
@@ -153,7 +153,7 @@ def _complete_class(derived: Any, is_dx: bool) -> None:
         derived.PixelIntensityRelationshipSign = -1  # bright, high values are where fewer photons arrive
 
 
-def _set_pixels(derived: Any, pixels: np.ndarray, bits: int) -> None:
+def set_pixels(derived: Any, pixels: np.ndarray, bits: int) -> None:
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian
 
@@ -165,12 +165,12 @@ def _set_pixels(derived: Any, pixels: np.ndarray, bits: int) -> None:
     derived.WindowCenter, derived.WindowWidth = (smallest + largest + 1) / 2, max(largest - smallest + 1, 2)
 
 
-def _encode(derived: Any) -> bytes:
+def encode_file(derived: Any) -> bytes:
     """The file's bytes."""
     # set_pixel_data made a new SOPInstanceUID; the file's header must carry the same
     derived.file_meta.MediaStorageSOPClassUID = derived.SOPClassUID
     derived.file_meta.MediaStorageSOPInstanceUID = derived.SOPInstanceUID
-    derived.file_meta.ImplementationVersionName = f"MEDI2I {_version()}"[:16]
+    derived.file_meta.ImplementationVersionName = f"MEDI2I {software_version()}"[:16]
     encoded = io.BytesIO()
     derived.save_as(encoded, enforce_file_format=True)
     return encoded.getvalue()
@@ -188,7 +188,7 @@ def _code(code: Any) -> Any:
     return item
 
 
-def _version() -> str:
+def software_version() -> str:
     try:
         return metadata.version("medi2i")
     except metadata.PackageNotFoundError:  # run from a checkout that is not installed

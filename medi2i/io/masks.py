@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float32
 
 from medi2i.errors import MaskMismatchError
 from medi2i.image import SpacingMm
@@ -101,16 +101,18 @@ def write_mask_nifti(path: Path, masks: Bool[np.ndarray, "K H W"], *, spacing_mm
     Raises:
         DiskFullError: there is no room.
     """
-    import gzip
+    _write_planes(path, masks.astype(np.uint8), spacing_mm)
 
-    import nibabel
 
-    row, column = spacing_mm or (1.0, 1.0)
-    voxels = np.ascontiguousarray(masks.transpose(2, 1, 0).astype(np.uint8))
-    content: bytes = nibabel.Nifti1Image(voxels, np.diag([column, row, 1.0, 1.0])).to_bytes()
-    if path.name.endswith(".gz"):
-        content = gzip.compress(content, 6, mtime=0)
-    write_bytes_atomically(path, content)
+def write_path_nifti(
+    path: Path, path_mm: Float32[np.ndarray, "K H W"], *, spacing_mm: SpacingMm | None
+) -> None:
+    """Write path lengths (K, H, W) in mm as float32 NIfTI of axes (column, row, structure).
+
+    Raises:
+        DiskFullError: there is no room.
+    """
+    _write_planes(path, path_mm.astype(np.float32), spacing_mm)
 
 
 def write_mask_folder(folder: Path, masks: Bool[np.ndarray, "K H W"], structures: Sequence[str]) -> None:
@@ -133,6 +135,19 @@ def write_mask_folder(folder: Path, masks: Bool[np.ndarray, "K H W"], structures
         buffer = io.BytesIO()
         Image.fromarray(mask.astype(np.uint8) * 255).save(buffer, format="PNG")
         write_bytes_atomically(folder / f"{name}.png", buffer.getvalue())
+
+
+def _write_planes(path: Path, planes: np.ndarray, spacing_mm: SpacingMm | None) -> None:
+    import gzip
+
+    import nibabel
+
+    row, column = spacing_mm or (1.0, 1.0)
+    voxels = np.ascontiguousarray(planes.transpose(2, 1, 0))
+    content: bytes = nibabel.Nifti1Image(voxels, np.diag([column, row, 1.0, 1.0])).to_bytes()
+    if path.name.endswith(".gz"):
+        content = gzip.compress(content, 6, mtime=0)
+    write_bytes_atomically(path, content)
 
 
 def _read_png(path: Path) -> np.ndarray:

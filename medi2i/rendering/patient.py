@@ -1,0 +1,186 @@
+"""One patient: what its labels give, and the views that are not there yet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Float64
+
+from medi2i.drr.boxes import bounding_box
+from medi2i.drr.convention import required_structures
+from medi2i.drr.patients import PatientFiles, load_patient
+from medi2i.drr.projection import prepare_patient
+from medi2i.drr.structures import select_structures
+from medi2i.errors import InputError, MaskMismatchError, UsageError
+from medi2i.rendering import records
+from medi2i.rendering.settings import DRRConfig
+from medi2i.rendering.view import write_view
+from medi2i.volume import LabelVolume, Volume
+
+
+@dataclass(frozen=True, slots=True)
+class PatientResult:
+    """What became of one patient.
+
+    Attributes:
+        rendered: views made now.
+        error: why the patient can't be used, or None.
+        notes: what a user should know, in plain words.
+    """
+
+    rendered: int
+    error: InputError | None = None
+    notes: tuple[str, ...] = ()
+
+
+def output_structures(config: DRRConfig, first: PatientFiles) -> tuple[str, ...]:
+    """Structures that every image of the data set gets a mask of: those that the first patient's labels give.
+
+    Raises:
+        UsageError: a structure's name is unknown.
+        InputError: the first patient's files can't be used.
+    """
+    if first.labels is None:
+        return ()
+    _, labels = load(config, first)
+    return select_structures(labels, config.structures).structures if labels is not None else ()
+
+
+def render_patient(
+    config: DRRConfig,
+    files: PatientFiles,
+    *,
+    structures: tuple[str, ...],
+    out: Path,
+    device: str,
+    stopped: Callable[[], bool],
+    finished: Callable[[], object],
+) -> PatientResult:
+    """Render the views of one patient that have no record yet.
+
+    Args:
+        config: what to render.
+        files: the patient's CT and labels.
+        structures: masks that every image of the data set has.
+        out: folder of the rendering.
+        device: where to compute.
+        stopped: asked before each view whether to stop.
+        finished: called for each view that is there.
+
+    Returns:
+        what became of the patient; an unusable one is no exception.
+
+    Raises:
+        DiskFullError: there is no room; finished views stay.
+    """
+    try:
+        key = files.key
+        missing = records.missing_views(out, key, config.views)
+        for _ in range(config.views - len(missing)):
+            finished()
+        if not missing or stopped():
+            return PatientResult(0)
+        volume, labels = load(config, files)
+        chosen = choose_labels(config, files, labels, structures)
+        isocenter_mm = find_isocenter(config, volume, labels)
+        patient = prepare_patient(volume, chosen, config.attenuation, step_mm=config.step_mm, device=device)
+    except InputError as error:
+        return PatientResult(0, error)
+    rendered = 0
+    for view in missing:
+        if stopped():
+            break
+        try:
+            write_view(
+                out,
+                config,
+                patient,
+                key=key,
+                view=view,
+                isocenter_mm=isocenter_mm,
+                structures=structures,
+            )
+        except InputError as error:
+            return PatientResult(rendered, error, volume.notes)
+        rendered += 1
+        finished()
+    return PatientResult(rendered, notes=(*volume.notes, *(() if chosen is None else chosen.notes)))
+
+
+def find_isocenter(
+    config: DRRConfig, volume: Volume, labels: LabelVolume | None
+) -> Float64[np.ndarray, " 3"]:
+    """Middle of the box around the configured structures, or of the CT, in patient coordinates.
+
+    Raises:
+        MaskMismatchError: the structures have no voxel, or there are no labels.
+    """
+    if not config.isocenter:
+        return volume.center_mm
+    if labels is None:
+        raise MaskMismatchError(
+            "isocenter",
+            found="no labels",
+            expected=f"labels of {', '.join(config.isocenter)}",
+            remedy="give --labels, or leave isocenter empty for the CT's middle",
+        )
+    selection = config.structures.model_copy(update={"names": config.isocenter})
+    chosen = select_structures(labels, selection)
+    belongs: Bool[np.ndarray, " N"] = np.any(chosen.membership, axis=1)
+    box = bounding_box(belongs[chosen.codes], chosen.affine)
+    if box is None:
+        raise MaskMismatchError(
+            "isocenter",
+            found=f"no voxel of {', '.join(config.isocenter)}",
+            expected="a CT that holds them",
+            remedy="choose other structures, or leave isocenter empty for the CT's middle",
+        )
+    middle = (np.array(box.shape) - 1) / 2
+    return np.asarray(box.affine[:3, :3] @ middle + box.affine[:3, 3])
+
+
+def load(config: DRRConfig, files: PatientFiles) -> tuple[Volume, LabelVolume | None]:
+    """CT and labels of one patient.
+
+    Raises:
+        InputError: a file can't be used.
+    """
+    return load_patient(
+        files,
+        label_names=config.structures.label_names,
+        resample=config.resample_labels,
+        without_table=config.remove_table,
+    )
+
+
+def choose_labels(
+    config: DRRConfig, files: PatientFiles, labels: LabelVolume | None, structures: tuple[str, ...]
+) -> LabelVolume | None:
+    """The data set's structures and those that its convention needs.
+
+    Raises:
+        MaskMismatchError: this patient's labels lack some of them.
+    """
+    if not structures:
+        return None
+    if labels is None:
+        raise MaskMismatchError(
+            files.ct,
+            found="no labels",
+            expected="labels, as the first patient has",
+            remedy="add them, or leave the patient out",
+        )
+    absent: Literal["empty", "refuse"] = "empty" if config.structures.absent == "empty" else "refuse"
+    selection = config.structures.model_copy(update={"names": structures, "absent": absent})
+    try:
+        chosen = select_structures(labels, selection)
+        needed = required_structures(config.convention, labels.structures)
+    except UsageError as error:  # here it is this patient that lacks something
+        raise MaskMismatchError(
+            files.ct, found=error.found, expected=error.expected, remedy=error.remedy
+        ) from error
+    return chosen.join(labels.regroup({name: (name,) for name in needed if name not in structures}))
