@@ -19,18 +19,21 @@ if TYPE_CHECKING:
     )
     from medi2i.drr.phantom import PhantomConfig, write_phantom_dataset
     from medi2i.io import read_radiograph
+    from medi2i.rendering import DRRConfig, render_drrs
     from medi2i.report import write_report
     from medi2i.translation import translate
 
 _HOMES = {
     "AdaptConfig": "medi2i.adaptation",
     "AdaptResult": "medi2i.adaptation",
+    "DRRConfig": "medi2i.rendering",
     "PhantomConfig": "medi2i.drr.phantom",
     "adapt": "medi2i.adaptation",
     "choose_config": "medi2i.adaptation",
     "describe_job": "medi2i.adaptation",
     "load_run_config": "medi2i.adaptation",
     "read_radiograph": "medi2i.io",
+    "render_drrs": "medi2i.rendering",
     "translate": "medi2i.translation",
     "write_phantom_dataset": "medi2i.drr.phantom",
     "write_report": "medi2i.report",
@@ -39,12 +42,14 @@ _HOMES = {
 __all__ = [
     "AdaptConfig",
     "AdaptResult",
+    "DRRConfig",
     "PhantomConfig",
     "adapt",
     "choose_config",
     "describe_job",
     "load_run_config",
     "read_radiograph",
+    "render_drrs",
     "translate",
     "write_phantom_dataset",
     "write_report",

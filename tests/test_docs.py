@@ -16,7 +16,11 @@ from pydantic import BaseModel
 from medi2i.adaptation import AdaptConfig, choose_config
 from medi2i.cli import app
 from medi2i.config import find_preset, load_config, validate_config
+from medi2i.drr.film import FilmConfig, FilmDistribution
 from medi2i.drr.phantom import PhantomConfig
+from medi2i.drr.structures import StructuresConfig
+from medi2i.framing.distribution import FramingDistribution
+from medi2i.rendering import DRRConfig, read_structures
 from medi2i.report.results import Results
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -27,6 +31,22 @@ DOCUMENTS = [
     *(ROOT / "docs").glob("*.md"),
 ]
 COMMAND: Any = typer.main.get_command(app)
+# configuration of a YAML block, by the folder that its first line names
+KINDS: dict[str, Any] = {
+    "adapt": AdaptConfig,
+    "drr": DRRConfig,
+    "film": FilmDistribution,
+    "framing": FramingDistribution,
+    "phantom": PhantomConfig,
+    "structures": StructuresConfig,
+}
+# keys of other configurations than the main job's, by their section
+SECTIONS: dict[str, Any] = {
+    **dict.fromkeys(("geometry", "pose", "attenuation", "structures", "convention"), DRRConfig),
+    **dict.fromkeys(("spectrum", "heel", "scatter", "grid", "exposure", "sharpness"), FilmConfig),
+    **dict.fromkeys(("collimation", "display", "tone", "marker", "storage"), FilmConfig),
+    "patient": PhantomConfig,
+}
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _SHELLS = {"sh", "bash", "shell", "console"}
 
@@ -87,7 +107,7 @@ def test_command_lines_are_found_and_wrong_ones_refused(tmp_path: Path) -> None:
 @each_document
 def test_every_preset_and_override_of_a_command_line_loads(document: Path) -> None:
     for words in command_lines(document):
-        if words[0] not in {"adapt", "phantom"}:
+        if words[0] not in {"adapt", "drr", "phantom"}:
             continue
         given = COMMAND.commands[words[0]].make_context(words[0], words[1:]).params
         preset, changes = given["config"], given["set_"] or ()
@@ -96,6 +116,10 @@ def test_every_preset_and_override_of_a_command_line_loads(document: Path) -> No
         if words[0] == "adapt":
             loaded = choose_config(given["method"], preset, changes, "cpu")
             assert given["method"] in {None, loaded.adapter.name}
+        elif words[0] == "drr":
+            drr = load_config(find_preset(preset, "drr"), DRRConfig, changes)
+            if given["structures"] is not None:
+                assert read_structures(given["structures"]).groups
         else:
             phantom = load_config(find_preset(preset, "phantom"), PhantomConfig, changes)
             assert phantom.source_patients > 0
@@ -159,13 +183,36 @@ def test_every_key_named_in_prose_is_a_setting_or_a_result(document: Path) -> No
 @each_document
 def test_every_yaml_block_loads_as_its_configuration(document: Path) -> None:
     for block in fenced(document, "yaml"):
-        values, kind = yaml.safe_load(block), AdaptConfig
-        if "configs/phantom" in block:
-            validate_config(values, PhantomConfig, document.name)
-            continue
+        values = yaml.safe_load(block)
+        folder = re.match(r"# configs/(\w+)/", block)
+        kind = KINDS[folder[1]] if folder else AdaptConfig
         if values.get("adapter", {}).get("name") == "linear":  # the method that house.md teaches to add
             assert values.pop("adapter") == {"name": "linear"}
         validate_config(values, kind, document.name)
+
+
+@each_document
+def test_every_key_of_rendering_and_film_named_in_prose_is_a_setting(document: Path) -> None:
+    for code in inline_code(document):
+        section, *parts = code.partition("=")[0].split(".")
+        if section in SECTIONS and parts and all(re.fullmatch("[a-z_0-9]+", part) for part in parts):
+            assert has_key(SECTIONS[section], [section, *parts]), f"{document.name}: {code}"
+
+
+def test_wrong_keys_of_rendering_and_film_are_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    for key in ("pose.jaw_deg", "spectrum.kv", "patient.voxels"):
+        page.write_text(f"Set `{key}`.\n")
+        with pytest.raises(AssertionError, match=key):
+            test_every_key_of_rendering_and_film_named_in_prose_is_a_setting(page)
+
+
+def test_the_page_on_drrs_names_every_option_and_every_setting() -> None:
+    page = ROOT / "docs" / "drr.md"
+    text = " ".join([*inline_code(page), *fenced(page, "yaml")])
+    options = options_of(COMMAND.commands["drr"]) - {"--help", "ct"}
+    assert [option for option in sorted(options) if option not in text] == []
+    assert [key for key in DRRConfig.model_fields if not re.search(rf"\b{key}\b", text)] == []
 
 
 def slug(heading: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import re
 from pathlib import Path
@@ -16,6 +17,7 @@ from medi2i.data.tables import read_tables
 from medi2i.drr.phantom import PhantomConfig, write_phantom_dataset
 from medi2i.errors import DatasetFolderError
 from medi2i.image import IntensityMap
+from medi2i.rendering import render_drrs
 
 _DOCS = Path(__file__).resolve().parent.parent / "docs"
 SCHEMA = json.loads((_DOCS / "dataset.schema.json").read_text(encoding="utf-8"))
@@ -26,6 +28,7 @@ _TYPES = {
     "number": (int, float),
     "integer": int,
     "boolean": bool,
+    "null": type(None),
 }
 _KEYWORDS = {
     "$schema", "$ref", "$defs", "title", "description", "type", "enum", "anyOf", "properties", "required",
@@ -135,6 +138,37 @@ def test_what_the_phantom_writes_agrees_with_the_schema(tmp_path: Path) -> None:
     write_phantom_dataset(config, tmp_path / "out")
     for name in ("drr", "xray", "truth"):
         assert problems_of_folder(tmp_path / "out" / name) == []
+
+
+def load_patients() -> Any:
+    """The tiny CT patients of the rendering's tests."""
+    path = Path(__file__).resolve().parent / "rendering" / "cts.py"
+    spec = importlib.util.spec_from_file_location("tiny_cts", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_what_drr_writes_agrees_with_the_schema_and_with_its_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cts = load_patients()
+    still = {"yaw_deg": 0, "pitch_deg": 0, "roll_deg": 0, "translation_mm": [0, 0, 0]}
+    config = cts.make_config(views=1, pose=still)
+    render_drrs(config, cts.write_patient(tmp_path / "p"), out=tmp_path / "drr", device="cpu")
+
+    assert problems_of_folder(tmp_path / "drr") == []
+    page = (_DOCS / "drr.md").read_text(encoding="utf-8")
+    views = json.loads((tmp_path / "drr" / "views.json").read_text("utf-8"))
+    assert [key for key in (*views, *views["views"][0]) if f"`{key}`" not in page] == []
+
+    (block,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(block, names)  # noqa: S102 - the page's own example
+    # the isocentre lies on the central ray, which meets the middle of 24 rows and 32 columns
+    assert (names["row"], names["column"]) == pytest.approx((11.5, 15.5))
 
 
 def test_what_a_translation_writes_agrees_with_the_schema(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ class Box:
 def bounding_box(
     mask: Bool[np.ndarray, "I J K"], affine: Float64[np.ndarray, "4 4"], *, margin: int = 0
 ) -> Box | None:
-    """The smallest box around what is True, and `margin` voxels where the volume goes on; None for nothing."""
+    """The smallest box around what is True, and `margin` voxels more within the volume; None for nothing."""
     slices = []
     for axis, size in enumerate(mask.shape):
         others = tuple(other for other in range(3) if other != axis)

@@ -1,174 +1,259 @@
-"""What a lung's mask means: the organ's whole shadow, or what readers of films draw.
+"""Which part of a lung's shadow its mask shows: all of it, or what a reader draws on a film.
 
-A CT's lung reaches below the dome of the diaphragm and behind the spine, where a film shows it white. Readers
-end the lung at the dome and at the spine, some at the heart's border too. A quarter of the lung's volume lies
-outside such masks (27 %, arXiv:2402.11510), so the definition is chosen and written down, never guessed.
+A lung goes on where a film shows none: in the recess behind and below the diaphragm's dome, and behind the
+spine and the heart. 27 % of a CT's lung volume lies outside conventional film masks (arXiv:2402.11510), which
+no translation of images can mend. So the definition is chosen, and written down with the data.
 """
 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool
-from pydantic import Field
+from jaxtyping import Bool, Float64
+from scipy import ndimage
 
 from medi2i.config import Config
-from medi2i.errors import MaskMismatchError
+from medi2i.drr.geometry import Camera, ViewName
+from medi2i.errors import UsageError
 
-FILM = "_film"
-_SMALLEST_PART = 0.01  # of the abdomen's shadow: smaller islands are mistakes of the labelling, not a dome
+Names = tuple[str, ...]
+_FILM = "_film"
+# Parts of the organs' shadow below this share of the largest one are stray voxels of an automatic label map.
+_SMALLEST_PART = 0.02
 
 
 class ConventionConfig(Config):
-    """Which definition lungs follow, and which labels it takes. Names may be patterns (`vertebrae_*`).
+    """What lung masks show. Names may be patterns (`vertebrae_*`); left and right are the patient's.
 
     Attributes:
-        convention: `projected` is the whole shadow; `film` ends at the diaphragm's dome and at the spine;
-            `both` has both, the second as `<name>_film`.
-        lungs_behind_heart: keep what lies behind heart and mediastinum.
-        lungs: structures that the convention is about.
-        below_diaphragm: organs whose shadow's upper contour is the dome.
-        spine: bones that hide what is behind them.
-        heart: heart, great vessels, mediastinum.
+        convention: `projected`, the whole shadow; `film`, without what lies below the dome and, in a frontal
+            view, behind the spine; `both`, the whole shadow under the structure's name and the film's beside
+            it under `<name>_film`.
+        lungs_behind_heart: whether film lungs keep what lies behind the heart. Readers differ in it: some
+            draw the lung through the heart; by the SCR database's definition (van Ginneken et al., Medical
+            Image Analysis 10, 2006) no ray through heart, mediastinum or aorta belongs to a lung.
+        lungs: structures that the film convention cuts.
+        right_dome, left_dome: organs below the diaphragm; one of each side is needed.
+        abdomen: further organs below it, whose shadows count too where labelled.
+        spine: what lungs end at in a frontal view; one is needed.
+        heart: what lungs end at without `lungs_behind_heart`; one is needed then.
+        great_vessels: what they end at then, too, where labelled. By the SCR database's definition the
+            superior vena cava is not among it.
     """
 
     convention: Literal["projected", "film", "both"] = "projected"
     lungs_behind_heart: bool = True
-    lungs: tuple[str, ...] = ("left_lung", "right_lung", "lungs", "lung", "lung_*")
-    below_diaphragm: tuple[str, ...] = Field(
-        default=(
-            "abdomen",
-            "liver",
-            "spleen",
-            "stomach",
-            "gallbladder",
-            "pancreas",
-            "kidney_*",
-            "adrenal_gland_*",
-            "duodenum",
-            "small_bowel",
-            "colon",
-        ),
-        min_length=1,
+    lungs: Names = ("left_lung", "right_lung", "lungs", "lung_*")
+    right_dome: Names = ("liver", "abdomen")
+    left_dome: Names = ("spleen", "stomach", "abdomen")
+    abdomen: Names = (
+        "gallbladder",
+        "pancreas",
+        "kidneys",
+        "kidney_*",
+        "adrenal_gland_*",
+        "duodenum",
+        "small_bowel",
+        "colon",
     )
-    spine: tuple[str, ...] = ("spine", "vertebrae_*")
-    heart: tuple[str, ...] = (
-        "mediastinum",
-        "heart",
-        "heart_*",
+    spine: Names = ("spine", "vertebrae", "vertebrae_*")
+    heart: Names = ("heart", "heart_*", "mediastinum")
+    great_vessels: Names = (
+        "great_vessels",
         "aorta",
-        "pulmonary_*",
-        "atrial_appendage_*",
-        "superior_vena_cava",
-        "inferior_vena_cava",
-        "brachiocephalic_*",
+        "pulmonary_artery",
+        "atrial_appendage_left",
         "esophagus",
         "trachea",
     )
 
 
-def required_structures(config: ConventionConfig, available: Sequence[str]) -> tuple[str, ...]:
-    """Labels that the convention takes beside the lungs, of those that are there.
+def required_structures(config: ConventionConfig, available: Names, view: ViewName = "PA") -> Names:
+    """Structures that the convention needs beside those shown, in the order of `available`.
+
+    Args:
+        config: the convention; `projected` needs nothing.
+        available: names of the structures there are.
+        view: a lateral view needs no spine and no heart.
 
     Raises:
-        MaskMismatchError: a kind of label that it needs is missing.
+        UsageError: the labels hold no lung, or none of what ends it; names all that is missing.
     """
     if config.convention == "projected":
         return ()
-    kinds = {"organs below the diaphragm": config.below_diaphragm, "the spine": config.spine}
-    if not config.lungs_behind_heart:
-        kinds["heart and mediastinum"] = config.heart
-    found: dict[str, None] = {}
-    for kind, patterns in kinds.items():
-        matching = _matching(available, patterns)
-        if not matching:
-            raise MaskMismatchError(
-                f"convention {config.convention}",
-                found=f"no label of {kind}",
-                expected=f"one of {', '.join(patterns)}",
-                remedy="label them too, name yours under convention, or take convention projected",
-            )
-        found.update(dict.fromkeys(matching))
-    return tuple(found)
+    needed = _needed(config, view)
+    missing = [
+        f"{purpose} ({' or '.join(names)})"
+        for purpose, names in needed.items()
+        if not _match(names, available)
+    ]
+    if missing:
+        raise UsageError(
+            f"convention '{config.convention}'",
+            found=f"no label for {', none for '.join(missing)}",
+            expected="lungs, and labels of what ends them on a film",
+            remedy="label these structures (TotalSegmentator's task 'total' does), give their names in the "
+            "convention's configuration, or use the convention 'projected'",
+        )
+    used = _below_diaphragm(config, available) + _beside_lungs(config, available, view)
+    return tuple(name for name in available if name in used)
 
 
 def film_masks(
     masks: Bool[np.ndarray, "S H W"],
-    structures: Sequence[str],
+    structures: Names,
     config: ConventionConfig,
     *,
-    frontal: bool = True,
-) -> tuple[tuple[str, ...], Bool[np.ndarray, "K H W"]]:
-    """Masks by the convention.
+    view: ViewName = "PA",
+    down: tuple[float, float] = (1.0, 0.0),
+) -> tuple[Bool[np.ndarray, "T H W"], Names]:
+    """Masks by the convention, and their names.
 
-    The dome is the upper contour, column by column, of the abdominal organs' shadow: what is below it is cut,
-    also in gaps between organs. Lung beside the organs' shadow (the costophrenic angle) stays. In a lateral
-    view spine and heart lie over the lungs, and readers draw across them: only the dome cuts.
+    A film lung is the projected lung less:
+
+    - what lies at or below the diaphragm's dome: the upper contour of the shadow of all abdominal organs,
+      found along `down`, line by line. A gap between organs is bridged by a straight line, as the diaphragm
+      is one sheet; gas in stomach or colon lies below the contour. Beside the organs' shadow nothing is cut:
+      the lateral, and in a lateral view the posterior, costophrenic angle stays. Stray parts of the shadow,
+      below 2 % of the largest, are no dome.
+    - in a frontal view, what lies behind the spine.
+    - without `lungs_behind_heart`, in a frontal view, what lies behind heart, mediastinum and great vessels.
+
+    In a lateral view the lungs overlap the spine and darken it down to the posterior costophrenic angle
+    (Herring, Learning Radiology, chapter 2), and are seen through the heart, which lies between them. So only
+    the dome ends them: the contour of both sides together, which is the higher dome's.
 
     Args:
-        masks: whole shadows of `structures`, head up.
-        structures: their names; labels that the convention needs among them.
-        config: which convention.
-        frontal: whether the view is PA or AP.
-
-    Returns:
-        names, and one plane for each: all structures, and with `both` the film's after them.
+        masks: projected masks, one plane a structure.
+        structures: names of the planes.
+        config: the convention.
+        view: direction of the beam.
+        down: (row, column) direction of the patient's feet in the image; see `feet_direction`.
 
     Raises:
-        MaskMismatchError: a kind of label that the convention needs is missing.
+        UsageError: a structure that the convention needs has no plane, or `down` has no length.
     """
-    names = tuple(structures)
-    lungs = _matching(names, config.lungs)
-    if config.convention == "projected" or not lungs:
-        return names, masks
-    required_structures(config, names)
-    hidden = _below_dome(_union(masks, names, config.below_diaphragm))
-    if frontal:
-        hidden = hidden | _union(masks, names, config.spine)
-        if not config.lungs_behind_heart:
-            hidden = hidden | _union(masks, names, config.heart)
-    film = {name: masks[names.index(name)] & ~hidden for name in lungs}
-    if config.convention == "film":
-        return names, np.stack([film.get(name, masks[index]) for index, name in enumerate(names)])
-    added = tuple(f"{name}{FILM}" for name in lungs)
-    return (*names, *added), np.concatenate([masks, np.stack(list(film.values()))])
+    if config.convention == "projected":
+        return masks, structures
+    required_structures(config, structures, view)
+    below = _below_dome(_union(masks, structures, _below_diaphragm(config, structures)), down)
+    cut = below | _union(masks, structures, _beside_lungs(config, structures, view))
+    lungs = [structures.index(name) for name in _match(config.lungs, structures)]
+    film = masks[lungs] & ~cut
+    if config.convention == "both":
+        names = tuple(structures[index] + _FILM for index in lungs)
+        return np.concatenate([masks, film]), structures + names
+    replaced = masks.copy()
+    replaced[lungs] = film
+    return replaced, structures
+
+
+def feet_direction(camera: Camera) -> tuple[float, float]:
+    """(row, column) direction, of length 1, in which the patient's feet lie at the central ray."""
+    right, down, _ = camera.camera_from_patient[:3, :3] @ np.array([0.0, 0.0, -1.0])
+    row_mm, column_mm = camera.detector_spacing_mm
+    row, column = float(down / row_mm), float(right / column_mm)
+    length = float(np.hypot(row, column))
+    return row / length, column / length
 
 
 def describe_convention(config: ConventionConfig) -> str:
-    """The convention in one sentence, for those who use the masks."""
-    projected = "the organ's whole shadow, also behind heart and spine and below the dome of the diaphragm"
-    film = (
-        "as drawn on films: what lies above the dome of the diaphragm and, in frontal views, beside the spine"
-    )
-    film += ", also behind the heart" if config.lungs_behind_heart else " and outside heart and mediastinum"
+    """One sentence for whoever uses the masks: `mask_rule` of `dataset.json`."""
     if config.convention == "projected":
-        return f"Lungs: {projected}."
-    if config.convention == "film":
-        return f"Lungs: {film}."
-    return f"Lungs: {projected}; those named {FILM} {film}."
+        return "each mask is the structure's whole projected shadow"
+    behind = (
+        "and keep what lies behind the heart"
+        if config.lungs_behind_heart
+        else "and at the border of heart and mediastinum"
+    )
+    film = (
+        "end at the diaphragm's dome (upper contour of the abdominal organs' shadow) and, in frontal views, "
+        f"at the spine {behind}"
+    )
+    if config.convention == "both":
+        return (
+            f"each mask is the structure's whole projected shadow; masks named *{_FILM} are lungs that {film}"
+        )
+    return f"lungs {film}; each other mask is the structure's whole projected shadow"
 
 
-def _below_dome(shadow: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
-    from scipy import ndimage
-
-    parts, count = ndimage.label(shadow)
-    if count > 1:
-        sizes = np.bincount(parts.ravel())
-        kept = sizes >= _SMALLEST_PART * sizes[1:].sum()
-        kept[0] = False
-        shadow = kept[parts]
-    return np.maximum.accumulate(shadow, axis=0)
-
-
-def _union(
-    masks: Bool[np.ndarray, "S H W"], names: Sequence[str], patterns: Sequence[str]
-) -> Bool[np.ndarray, "H W"]:
-    chosen = [names.index(name) for name in _matching(names, patterns)]
-    return np.asarray(masks[chosen].any(axis=0))
+def _needed(config: ConventionConfig, view: ViewName) -> dict[str, Names]:
+    needed = {
+        "the lungs": config.lungs,
+        "the right dome": config.right_dome,
+        "the left dome": config.left_dome,
+    }
+    if not _is_lateral(view):
+        needed["the spine"] = config.spine
+        if not config.lungs_behind_heart:
+            needed["the heart"] = config.heart
+    return needed
 
 
-def _matching(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
-    return [name for name in names if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
+def _below_diaphragm(config: ConventionConfig, available: Names) -> Names:
+    return _match(config.right_dome + config.left_dome + config.abdomen, available)
+
+
+def _beside_lungs(config: ConventionConfig, available: Names, view: ViewName) -> Names:
+    if _is_lateral(view):
+        return ()
+    central = () if config.lungs_behind_heart else config.heart + config.great_vessels
+    return _match(config.spine + central, available)
+
+
+def _is_lateral(view: ViewName) -> bool:
+    return "lateral" in view
+
+
+def _match(patterns: Names, available: Names) -> Names:
+    return tuple(
+        name for name in available if any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+    )
+
+
+def _union(masks: Bool[np.ndarray, "S H W"], structures: Names, names: Names) -> Bool[np.ndarray, "H W"]:
+    planes = masks[[structures.index(name) for name in names]]
+    return np.asarray(planes.any(axis=0))
+
+
+def _below_dome(organs: Bool[np.ndarray, "H W"], down: tuple[float, float]) -> Bool[np.ndarray, "H W"]:
+    """Pixels at or below the upper contour of the organs' shadow, from its first to its last line."""
+    depth, line = _coordinates(organs.shape, down)
+    organs = _without_stray_parts(organs)
+    if not organs.any():
+        return organs
+    contour = np.full(int(line.max()) + 1, np.inf)
+    np.minimum.at(contour, line[organs], depth[organs])
+    known = np.flatnonzero(np.isfinite(contour))
+    bridged = np.interp(np.arange(contour.size), known, contour[known], left=np.inf, right=np.inf)
+    # rounding of a tilted `down` must not lift a pixel above the contour it defines
+    below: np.ndarray = depth >= bridged[line] - 1e-9
+    return below
+
+
+def _coordinates(
+    shape: tuple[int, ...], down: tuple[float, float]
+) -> tuple[Float64[np.ndarray, "H W"], np.ndarray]:
+    """Distance of each pixel along `down`, and the number of the line along `down` on which it lies."""
+    length = float(np.hypot(*down))
+    if not (np.isfinite(length) and length > 0):
+        raise UsageError(
+            "down",
+            found=str(down),
+            expected="the (row, column) direction of the patient's feet",
+            remedy="use feet_direction(camera)",
+        )
+    row, column = np.indices(shape)
+    depth = (row * down[0] + column * down[1]) / length
+    across = np.rint((column * down[0] - row * down[1]) / length).astype(int)
+    return depth, across - across.min()
+
+
+def _without_stray_parts(organs: Bool[np.ndarray, "H W"]) -> Bool[np.ndarray, "H W"]:
+    parts, _ = ndimage.label(organs, structure=np.ones((3, 3)))
+    areas = np.bincount(parts.ravel())
+    areas[0] = 0
+    kept: np.ndarray = (areas > 0) & (areas >= _SMALLEST_PART * areas.max())
+    return np.asarray(kept[parts])

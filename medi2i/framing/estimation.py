@@ -18,10 +18,12 @@ from medi2i.framing.search import Match, SearchConfig, distinct, refine, search_
 from medi2i.framing.template import Template
 
 Reason = Literal[
-    "too little of it is exposed", "unlike the template", "as much like the template when turned"
+    "too little of it is exposed", "unlike the template", "as much like the template turned or inverted"
 ]
 
 _LEAST_EXPOSED = 0.1
+_COMMON_PASSES = 4  # at most
+_SETTLED = 0.002  # change of a side, as a share of it
 _SHORT, _LONG = 120, 250  # places the fine search looks at: from every start, then from the best of them
 
 
@@ -31,7 +33,7 @@ class EstimationConfig(Config):
     Attributes:
         search: what is tried.
         minimum_score: least agreement with the template, 1 at best. On frontal chest films against a DRR of
-            another patient, right fits score 0.55 to 0.85, and other body parts 0.3 to 0.58.
+            another patient, right fits score 0.55 to 0.86, and what does not belong 0.25 to 0.65.
         minimum_margin: how much better the upright film must agree than the film turned by a quarter or a
             half, or inverted: what agrees as well when turned shows another view or body part.
     """
@@ -97,7 +99,7 @@ def estimate_frame(
     if best.score < config.minimum_score:
         reason = "unlike the template"
     elif margin < config.minimum_margin:
-        reason = "as much like the template when turned"
+        reason = "as much like the template turned or inverted"
     return FrameEstimate(
         frame=placement.frame_of(valid),
         placement=placement,
@@ -116,8 +118,13 @@ def _find(film: np.ndarray, valid: np.ndarray, template: Template, config: Searc
     best = max(short, key=lambda match: match.score)
     # once more, because the film's features belong to the scale that the search started with
     best = refine(best.placement, film, valid, template, config, evaluations=_LONG)
-    exact = refine(best.placement, film, valid, template, config, evaluations=_LONG, common=True)
-    return Match(exact.placement, best.score)
+    placement = best.placement
+    for _ in range(_COMMON_PASSES):  # what both show follows from the place, and the place from that
+        before = placement
+        placement = refine(before, film, valid, template, config, evaluations=_LONG, common=True).placement
+        if np.abs(np.log(placement.spacing_mm) - np.log(before.spacing_mm)).max() < _SETTLED:
+            break
+    return Match(placement, best.score)
 
 
 def _margin(film: np.ndarray, valid: np.ndarray, template: Template, config: SearchConfig) -> float:

@@ -27,6 +27,7 @@ from medi2i.rendering.patient import choose_labels, find_isocenter, load
 from medi2i.rendering.settings import DRRConfig
 from medi2i.training.progress import Progress
 
+_MOST_FILMS = 200  # a few hundred fix the quantiles; thousands would take hours
 _TEMPLATES = 3  # patients that films are compared with
 _TEMPLATE_PIXELS = 256  # of a template's longer side
 _DRAWN_STRUCTURES = 4
@@ -70,7 +71,8 @@ def fit_to_films(
         InputError: none of the first patients can be rendered.
         NothingUsableError: too few films fit.
     """
-    items = discover(target).items
+    found = discover(target).items
+    items = found[:: -(-len(found) // _MOST_FILMS)]  # evenly spread over the names
     templates = [_make_template(config, files, structures, device) for files in patients[:_TEMPLATES]]
     readable: list[DatasetItem] = []
     progress = Progress("framing of the target films", len(items))
@@ -82,6 +84,10 @@ def fit_to_films(
     picture = draw_framing(templates, _source_frames(config), fitted.estimates, examples)
     used = len(fitted.estimates) - len(fitted.rejected)
     notes = [f"framing fitted to {used} of {len(items)} films: look at framing.png"]
+    if len(items) < len(found):
+        notes.append(
+            f"of the {len(found)} target films, every {-(-len(found) // len(items))}th was looked at"
+        )
     if len(readable) < len(items):
         notes.append(f"{len(items) - len(readable)} target film(s) cannot be read")
     return FramingFit(fitted.distribution, picture, tuple(notes))

@@ -94,7 +94,7 @@ def render_drrs(
     """
     number, count = _check_shard(shard)
     patients = find_patients(ct, labels, series)
-    structures = output_structures(config, patients[0])
+    structures = output_structures(config, patients)
     device = _choose_device(device)
     fit = None
     if framing_target is not None and records.is_begun(out):

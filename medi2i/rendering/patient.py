@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,7 +15,7 @@ from medi2i.drr.convention import required_structures
 from medi2i.drr.patients import PatientFiles, load_patient
 from medi2i.drr.projection import prepare_patient
 from medi2i.drr.structures import select_structures
-from medi2i.errors import InputError, MaskMismatchError, UsageError
+from medi2i.errors import InputError, MaskMismatchError, NothingUsableError, UsageError
 from medi2i.rendering import records
 from medi2i.rendering.settings import DRRConfig
 from medi2i.rendering.view import write_view
@@ -37,17 +37,31 @@ class PatientResult:
     notes: tuple[str, ...] = ()
 
 
-def output_structures(config: DRRConfig, first: PatientFiles) -> tuple[str, ...]:
-    """Structures that every image of the data set gets a mask of: those that the first patient's labels give.
+def output_structures(config: DRRConfig, patients: Sequence[PatientFiles]) -> tuple[str, ...]:
+    """Structures that every image of the data set gets a mask of: those of the first patient that can be read.
 
     Raises:
         UsageError: a structure's name is unknown.
-        InputError: the first patient's files can't be used.
+        InputError: the only patient's files can't be used.
+        NothingUsableError: none of several can be used.
     """
-    if first.labels is None:
-        return ()
-    _, labels = load(config, first)
-    return select_structures(labels, config.structures).structures if labels is not None else ()
+    for files in patients:
+        if files.labels is None:
+            return ()
+        try:
+            labels = load(config, files)[1]
+        except InputError as error:
+            if len(patients) == 1:
+                raise
+            last = error
+            continue
+        return () if labels is None else select_structures(labels, config.structures).structures
+    raise NothingUsableError(
+        "patients",
+        found=f"none of {len(patients)} that can be read; the last: {last}",
+        expected="at least one CT with labels",
+        remedy="mend what the message names",
+    )
 
 
 def render_patient(
@@ -178,9 +192,13 @@ def choose_labels(
     selection = config.structures.model_copy(update={"names": structures, "absent": absent})
     try:
         chosen = select_structures(labels, selection)
-        needed = required_structures(config.convention, labels.structures)
+        available = (*chosen.structures, *labels.structures)
+        needed = {
+            name for view in config.view for name in required_structures(config.convention, available, view)
+        }
     except UsageError as error:  # here it is this patient that lacks something
         raise MaskMismatchError(
             files.ct, found=error.found, expected=error.expected, remedy=error.remedy
         ) from error
-    return chosen.join(labels.regroup({name: (name,) for name in needed if name not in structures}))
+    more = [name for name in labels.structures if name in needed and name not in structures]
+    return chosen.join(labels.regroup({name: (name,) for name in more}))

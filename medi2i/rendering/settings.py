@@ -66,14 +66,13 @@ class DRRConfig(Config):
         return self
 
 
-def choose_structures(config: DRRConfig, preset: str) -> DRRConfig:
-    """The configuration with a preset's structures.
+def read_structures(preset: str) -> StructuresConfig:
+    """A preset of configs/structures, or a YAML file.
 
     Raises:
         ConfigError: no such preset, or a wrong key.
     """
-    chosen = load_config(find_preset(preset, "structures"), StructuresConfig)
-    return config.model_copy(update={"structures": chosen})
+    return load_config(find_preset(preset, "structures"), StructuresConfig)
 
 
 def choose_framing(config: DRRConfig, option: tuple[str, Path] | None) -> tuple[DRRConfig, Path | None]:

@@ -12,8 +12,8 @@ from PIL import Image
 
 from medi2i.config import dump_config
 from medi2i.data.dataset_folder import IMAGES, MASKS, VALID
-from medi2i.drr.convention import FILM, film_masks
-from medi2i.drr.geometry import Camera, make_camera
+from medi2i.drr.convention import feet_direction, film_masks
+from medi2i.drr.geometry import Camera, ViewName, make_camera
 from medi2i.drr.projection import PreparedPatient, Projection, project_view
 from medi2i.errors import EmptyProjectionError
 from medi2i.io.atomic import write_atomically
@@ -68,7 +68,7 @@ def write_view(
             remedy="use a longer CT, a smaller detector or frame, or other views",
         )
     wanted = [projection.structures.index(name) for name in structures]
-    names, masks = _make_masks(projection, config, direction, structures)
+    names, masks = _make_masks(projection, config, camera, direction, structures)
     codes, clipped = encode(projection.line_integral, config)
     name = view_name(key, view)
     spacing_mm = camera.detector_spacing_mm
@@ -113,16 +113,23 @@ def encode(line_integral: np.ndarray, config: DRRConfig) -> tuple[UInt16[np.ndar
 
 
 def _make_masks(
-    projection: Projection, config: DRRConfig, direction: str, structures: tuple[str, ...]
+    projection: Projection,
+    config: DRRConfig,
+    camera: Camera,
+    direction: ViewName,
+    structures: tuple[str, ...],
 ) -> tuple[tuple[str, ...], Bool[np.ndarray, "K H W"]]:
     """Masks of the wanted structures by the configured convention."""
-    names, masks = film_masks(
+    masks, names = film_masks(
         projection.path_mm > config.mask_threshold_mm,
         projection.structures,
         config.convention,
-        frontal=direction in ("PA", "AP"),
+        view=direction,
+        down=feet_direction(camera),
     )
-    wanted = [index for index, name in enumerate(names) if name.removesuffix(FILM) in structures]
+    # what the convention needed is left out, and what it added comes after all others
+    count = len(projection.structures)
+    wanted = [index for index, name in enumerate(names) if name in structures or index >= count]
     return tuple(names[index] for index in wanted), masks[wanted]
 
 

@@ -26,8 +26,8 @@ def test_a_known_frame_is_found_whatever_the_tone(template, place):
     found = estimate_frame(film, np.ones(film.shape, dtype=bool), template, CONFIG)
     assert found.accepted
     assert found.score > 0.85
-    # 0.5 %, and what the penalty on stretch pulls: a tenth of a stretch of 17 %, on both sides together
-    tolerance = 0.005 + 0.1 * abs(np.log(place.stretch))
+    # 0.5 %, and what the penalty on stretch pulls: a quarter of the stretch
+    tolerance = 0.005 + 0.25 * abs(np.log(place.stretch))
     assert found.frame.height_mm == pytest.approx(140 * place.spacing_mm[0], rel=tolerance)
     assert found.frame.width_mm == pytest.approx(120 * place.spacing_mm[1], rel=tolerance)
     assert found.frame.center_mm == pytest.approx(place.center_mm, abs=0.8)
@@ -56,7 +56,7 @@ def test_films_of_another_patient_turned_or_without_content_are_rejected_with_th
     assert (other.accepted, other.reason) == (False, "unlike the template")
     loose = CONFIG.model_copy(update={"minimum_score": 0.0})
     turned = estimate_frame(np.rot90(film), np.rot90(shown), template, loose)
-    assert (turned.accepted, turned.reason) == (False, "as much like the template when turned")
+    assert (turned.accepted, turned.reason) == (False, "as much like the template turned or inverted")
     empty = estimate_frame(np.zeros((50, 60)), np.ones((50, 60), dtype=bool), template, CONFIG)
     assert (empty.accepted, empty.score, empty.reason) == (False, 0.0, "too little of it is exposed")
     hidden = estimate_frame(film, np.zeros_like(shown), template, CONFIG)
@@ -68,14 +68,14 @@ def test_the_template_that_agrees_best_decides(template):
     shown = np.ones(film.shape, dtype=bool)
     found = estimate_frame(film, shown, [make_template(patient=5), template], CONFIG)
     assert found.template == 1
-    assert found == estimate_frame(film, shown, [make_template(patient=5), template], CONFIG)
 
 
-def test_arguments_stay_as_they_were(template):
+def test_arguments_stay_as_they_were_and_the_result_is_the_same_each_time(template):
     film = make_film(PLACES[0], (70, 60))
     shown = np.ones(film.shape, dtype=bool)
     before = film.copy(), template.image.copy()
-    estimate_frame(film, shown, template, CONFIG)
+    first = estimate_frame(film, shown, template, CONFIG)
+    assert first == estimate_frame(film, shown, template, CONFIG)
     np.testing.assert_array_equal(film, before[0])
     np.testing.assert_array_equal(template.image, before[1])
     assert shown.all()

@@ -9,7 +9,7 @@ from medi2i.io import read_radiograph
 from medi2i.io.masks import read_mask_folder, read_mask_nifti
 
 ORGANS = ("left_lung", "right_lung", "heart", "left_clavicle", "right_clavicle", "spine", "ribs")
-FILMS = ("xr_003", "xr_005", "xr_010")
+FILMS = ("xr_003", "xr_010")
 # 1.6 mm on the detector; source to detector 1800 mm, to the patient about 1490 mm
 SPACING_MM = 1.6 * 1490 / 1800
 

@@ -162,7 +162,7 @@ def test_a_full_disk_leaves_no_half_file_and_can_be_gone_on_with(patients, whole
 
 def test_a_broken_patient_is_skipped_and_listed_until_it_is_mended(tmp_path):
     folder = write_patients(tmp_path / "ct")
-    broken = folder / "jane-doe-1" / "ct.nii.gz"
+    broken = folder / "jane-doe-0" / "ct.nii.gz"  # also the first one, whose labels name the structures
     good = broken.read_bytes()
     broken.write_bytes(good[:200])
     result = render_drrs(make_config(), folder, out=tmp_path / "drr")

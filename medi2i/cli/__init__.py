@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
+from medi2i.cli.output import print_plan, print_result
 from medi2i.errors import ExitCode, Medi2iError
 
 _EXIT_CODES = (
@@ -16,8 +17,6 @@ _EXIT_CODES = (
     "5 interrupted (can be continued), 1 other failure."
 )
 _TYPER_INTERRUPTED = 130  # what typer makes of Ctrl-C; this tool documents its own code
-_PARAGRAPHS = 4  # verdict, what, distance, structure; the rest is for the page
-_WIDEST = 100  # columns: longer lines are hard to read
 Device = Literal["auto", "cpu", "cuda", "mps"]
 DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU if there is one.")]
 SetOption = Annotated[
@@ -111,6 +110,7 @@ def drr(
     from medi2i.config import find_preset, load_config
 
     given = {
+        "structures": structures and rendering.read_structures(structures).model_dump(mode="json"),
         "views": views,
         "view": view,
         "format": format_,
@@ -120,9 +120,7 @@ def drr(
         "path_lengths": path_lengths or None,
     }
     options = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
-    settings = load_config(find_preset(config, "drr"), rendering.DRRConfig, [*(set_ or ()), *options])
-    if structures is not None:
-        settings = rendering.choose_structures(settings, structures)
+    settings = load_config(find_preset(config, "drr"), rendering.DRRConfig, [*options, *(set_ or ())])
     settings, target = rendering.choose_framing(settings, framing)
     result = rendering.render_drrs(
         settings,
@@ -222,11 +220,11 @@ def adapt(
     settings = settings.model_copy(update={k: str(v.resolve()) for k, v in given.items() if v is not None})
     folder = out or adaptation.default_run_folder(settings.adapter.name)
     if dry_run:
-        _print_plan(adaptation.describe_job(settings, out=folder, device=device, resume=resume))
+        print_plan(adaptation.describe_job(settings, out=folder, device=device, resume=resume))
         return
     typer.echo(f"run: {folder}")
     result = adaptation.adapt(settings, out=folder, resume=resume, device=device)
-    _print_result(result)
+    print_result(result)
     if result.skipped:
         typer.echo(f"skipped: {len(result.skipped)} image(s), listed in {folder / 'skipped.jsonl'}")
         raise typer.Exit(ExitCode.SKIPPED_INPUTS)
@@ -292,48 +290,3 @@ def _sort_logging() -> None:
 
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
-
-
-def _print_plan(plan: dict[str, Any]) -> None:
-    for section in ("reads", "trains", "writes", "left"):
-        if section not in plan:  # nothing is left over for a new run
-            continue
-        typer.echo(f"{section}:")
-        for key, value in plan[section].items():
-            if isinstance(value, dict):
-                value = ", ".join(f"{k} {v}" for k, v in value.items())
-            typer.echo(f"  {key}: {value}")
-    for warning in plan["warnings"]:
-        typer.echo(f"warning: {warning}")
-
-
-def _print_result(result: Any) -> None:
-    if not result.results:  # the first of several processes has them, and tells
-        return
-    distance = result.results["distance"]
-    shown = ", ".join(f"{name} {value:.3f}" for name, value in distance.items() if value is not None)
-    kept = result.results["structure"]["translated"]["gradient_correlation"]["median"]
-    run = result.run
-    typer.echo(f"distance to the target domain: {shown}")
-    shown = "undefined" if kept is None else f"{kept:.3f}"
-    typer.echo(f"structure kept (median gradient correlation): {shown}")
-    for warning in result.results["warnings"]:
-        typer.echo(f"warning: {warning}")
-    typer.echo(f"translated images and masks: {run / 'translated'}")
-    typer.echo(f"checkpoints:                 {run / 'checkpoints'}")
-    typer.echo(f"results:                     {run / 'results.json'}")
-    typer.echo(f"report:                      {run / 'report.html'}")
-    _print_verdict(result.results)
-
-
-def _print_verdict(results: dict[str, Any]) -> None:
-    """The report's verdict, and in words what was done, how near it came, what it kept."""
-    import shutil
-    import textwrap
-
-    from medi2i.report import describe
-
-    width = min(shutil.get_terminal_size().columns, _WIDEST)
-    for paragraph in describe(results)[:_PARAGRAPHS]:
-        typer.echo()
-        typer.echo(textwrap.fill(paragraph, width, break_long_words=False))
