@@ -117,7 +117,7 @@ def test_every_preset_and_override_of_a_command_line_loads(document: Path) -> No
             loaded = choose_config(given["method"], preset, changes, "cpu")
             assert given["method"] in {None, loaded.adapter.name}
         elif words[0] == "drr":
-            drr = load_config(find_preset(preset, "drr"), DRRConfig, changes)
+            assert load_config(find_preset(preset, "drr"), DRRConfig, changes).views
             if given["structures"] is not None:
                 assert read_structures(given["structures"]).groups
         else:

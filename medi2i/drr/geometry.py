@@ -1,8 +1,8 @@
 """Where source, patient and detector are: a cone-beam view as a pinhole camera in patient coordinates.
 
-Patient coordinates are RAS millimetres. Images come out as a viewer shows a film: head up; the patient's right
-on the image's left for PA and AP; for a left lateral the patient faces the image's left, for a right lateral its
-right.
+Patient coordinates are RAS millimetres. Images come out as a viewer shows a film: head up; the patient's
+right on the image's left for PA and AP; in a left lateral the patient faces the image's left, in a right
+lateral its right.
 """
 
 from __future__ import annotations

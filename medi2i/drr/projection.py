@@ -130,8 +130,8 @@ def project_view(patient: PreparedPatient, camera: Camera) -> Projection:
 def _seen_whole(patient: PreparedPatient, camera: Camera) -> Bool[np.ndarray, "H W"]:
     """Rays along which the body is in the CT.
 
-    Not so where a ray would meet the body's box if that went on beyond the CT's cut faces. Faces that the central
-    ray passes through are not among these: what is missing there is missing everywhere.
+    Not so where a ray would meet the body's box if that went on beyond the CT's cut faces. Faces that the
+    central ray passes through are not among these: what is missing there is missing everywhere.
     """
     shape = (camera.rows, camera.columns)
     if patient.body is None:

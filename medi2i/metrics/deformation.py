@@ -113,7 +113,7 @@ def measure_deformation(
     Measured on 3 chest DRRs of 256 px (1.6 mm), warped by 0, 1, 2 and 4 px rms (peak up to 11 px) with a
     correlation length of 24 px: gamma, sigmoid, inversion and histogram matching leave an error of at most
     0.1 px (median) and 0.25 px (95th percentile); blur with noise of 1.5 % of the range, and a film with
-    scatter and compressed latitude, 0.15 and 0.35 px (0.12 and 0.29 px where nothing moved). Displacements
+    scatter and compressed latitude, 0.15 and 0.35 px (0.13 and 0.29 px where nothing moved). Displacements
     beyond 12 px are underestimated.
 
     Undefined, so NaN: an image is constant, or not finite at a valid pixel; no pixel has structure in both.

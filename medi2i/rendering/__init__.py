@@ -3,4 +3,4 @@
 from medi2i.rendering.job import RenderResult, parse_shard, render_drrs
 from medi2i.rendering.settings import DRRConfig, choose_framing, read_structures
 
-__all__ = ["DRRConfig", "RenderResult", "choose_framing", "read_structures", "parse_shard", "render_drrs"]
+__all__ = ["DRRConfig", "RenderResult", "choose_framing", "parse_shard", "read_structures", "render_drrs"]

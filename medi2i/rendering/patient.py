@@ -38,7 +38,7 @@ class PatientResult:
 
 
 def output_structures(config: DRRConfig, patients: Sequence[PatientFiles]) -> tuple[str, ...]:
-    """Structures that every image of the data set gets a mask of: those of the first patient that can be read.
+    """Structures that every image gets a mask of: those of the first patient that can be read.
 
     Raises:
         UsageError: a structure's name is unknown.
