@@ -21,6 +21,7 @@ class Config(BaseModel):
 
 
 ConfigT = TypeVar("ConfigT", bound=Config)
+_LONGEST_NAME = 80  # characters of an override in a message
 
 
 def preset_folder(command: str) -> Path:
@@ -73,13 +74,22 @@ def load_config(path: Path, kind: type[ConfigT], overrides: Iterable[str] = ()) 
             expected="a mapping of keys",
             remedy="see configs/ for examples",
         )
+    overrides = list(overrides)
     for override in overrides:
         _apply_override(values, override)
-    return validate_config(values, kind, str(path))
+    return validate_config(values, kind, str(path), overrides)
 
 
-def validate_config(values: Mapping[str, Any], kind: type[ConfigT], origin: str) -> ConfigT:
+def validate_config(
+    values: Mapping[str, Any], kind: type[ConfigT], origin: str, overrides: Iterable[str] = ()
+) -> ConfigT:
     """Build `kind` from plain values, turning pydantic's report into one clear line.
+
+    Args:
+        values: keys and values.
+        kind: what they are to make.
+        origin: where they are from, for the message.
+        overrides: those among them that are from elsewhere; one that is wrong is named instead of `origin`.
 
     Raises:
         ConfigError: with every offending key, its path and the nearest valid key.
@@ -87,13 +97,25 @@ def validate_config(values: Mapping[str, Any], kind: type[ConfigT], origin: str)
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        problems = [_describe(problem, kind) for problem in error.errors()]
+        problems = error.errors()
         raise ConfigError(
-            origin,
-            found="; ".join(problems),
+            _find_culprit(problems[0]["loc"], overrides) or origin,
+            found="; ".join(_describe(problem, kind) for problem in problems),
             expected="the keys and values that the documentation lists",
-            remedy="mend the key named first (`medi2i adapt --dry-run` checks a file without running it)",
+            remedy="mend the key named first",
         ) from None
+
+
+def _find_culprit(location: tuple[Any, ...], overrides: Iterable[str]) -> str | None:
+    """The last override that set the value at a location, or what it is part of."""
+    found = None
+    for override in overrides:
+        key = override.partition("=")[0].strip().split(".")
+        # pydantic puts a union's tag between the keys, so order and not neighbourhood counts
+        place = iter(str(part) for part in location)
+        if location and all(part in place for part in key):
+            found = override if len(override) <= _LONGEST_NAME else f"{override[:_LONGEST_NAME]}..."
+    return found
 
 
 def dump_config(config: Config) -> str:
@@ -157,7 +179,9 @@ def _list_index(node: list[Any], part: str, override: str) -> int:
 
 def _describe(problem: Any, kind: type[BaseModel]) -> str:
     location = [str(part) for part in problem["loc"]]
-    text = f"{'.'.join(location)}: {problem['msg']}"
+    text = ": ".join(
+        part for part in (".".join(location), problem["msg"].removeprefix("Value error, ")) if part
+    )
     if problem["type"] == "extra_forbidden":
         near = difflib.get_close_matches(location[-1], _sibling_keys(kind, problem["loc"]), n=1, cutoff=0.5)
         text = f"{'.'.join(location)}: unknown key" + (f", did you mean '{near[0]}'?" if near else "")

@@ -110,7 +110,6 @@ def drr(
     from medi2i.config import find_preset, load_config
 
     given = {
-        "structures": structures and rendering.read_structures(structures).model_dump(mode="json"),
         "views": views,
         "view": view,
         "format": format_,
@@ -119,8 +118,13 @@ def drr(
         "remove_table": remove_table or None,
         "path_lengths": path_lengths or None,
     }
+    chosen = []
+    if structures is not None:  # first, so that --set can change it
+        chosen = [f"structures={rendering.read_structures(structures).model_dump_json()}"]
     options = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
-    settings = load_config(find_preset(config, "drr"), rendering.DRRConfig, [*options, *(set_ or ())])
+    settings = load_config(
+        find_preset(config, "drr"), rendering.DRRConfig, [*chosen, *(set_ or ()), *options]
+    )
     settings, target = rendering.choose_framing(settings, framing)
     result = rendering.render_drrs(
         settings,

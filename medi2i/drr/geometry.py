@@ -12,16 +12,24 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from jaxtyping import Float64
-from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveFloat, model_validator
 
 from medi2i.config import Config
 from medi2i.framing.frame import Frame
 
-_OTHER_NAMES = {"lateral": "left lateral", "LL": "left lateral", "RL": "right lateral"}
+_NAMES = {
+    "pa": "PA",
+    "ap": "AP",
+    "lateral": "left lateral",
+    "left lateral": "left lateral",
+    "ll": "left lateral",
+    "right lateral": "right lateral",
+    "rl": "right lateral",
+}
 
 
 def _spell_out(view: Any) -> Any:
-    return _OTHER_NAMES.get(view, view) if isinstance(view, str) else view
+    return _NAMES.get(view.strip().lower(), view) if isinstance(view, str) else view
 
 
 ViewName = Annotated[Literal["PA", "AP", "left lateral", "right lateral"], BeforeValidator(_spell_out)]
@@ -45,8 +53,8 @@ class ConeBeamGeometry(Config):
         source_to_isocenter_mm: source to the point of the patient that the central ray passes through.
     """
 
-    rows: PositiveInt = 512
-    columns: PositiveInt = 512
+    rows: int = Field(default=512, ge=1, le=16384)
+    columns: int = Field(default=512, ge=1, le=16384)
     detector_spacing_mm: tuple[PositiveFloat, PositiveFloat] = (0.85, 0.85)
     source_to_detector_mm: float = Field(default=1800.0, gt=0)
     source_to_isocenter_mm: float = Field(default=1600.0, gt=0)

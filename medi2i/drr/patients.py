@@ -83,7 +83,8 @@ def find_patients(
     """
     for path in (ct, labels):
         if path is not None and not path.exists():
-            raise UsageError(path, found="no such file or folder", expected="a CT", remedy="check the path")
+            expected = "a CT" if path is ct else "labels"
+            raise UsageError(path, found="no such file or folder", expected=expected, remedy="check the path")
     if ct.is_file() or holds_dicom(ct) or _find_ct(ct) is not None:
         found = _patient_of(ct, series)
         return (found if labels is None else replace(found, labels=labels),)

@@ -13,7 +13,7 @@ from medi2i.drr.boxes import Box, bounding_box, clip_lengths
 from medi2i.drr.geometry import Camera
 from medi2i.drr.renderer import NanodrrProjector, Projector
 from medi2i.drr.spectrum import make_spectrum, polyenergetic_attenuation
-from medi2i.errors import EmptyProjectionError
+from medi2i.errors import EmptyProjectionError, UsageError
 from medi2i.volume import LabelVolume, Volume
 
 _AIR_HU = -900.0  # below it is nothing that attenuates
@@ -105,8 +105,10 @@ def project_view(patient: PreparedPatient, camera: Camera) -> Projection:
     """Render one view.
 
     Raises:
+        UsageError: the source is inside the patient.
         EmptyProjectionError: no ray meets anything that attenuates.
     """
+    _require_source_outside(patient, camera)
     integrals = patient.projector.project(camera)
     materials = None
     line_integral = integrals.fields[0]
@@ -125,6 +127,19 @@ def project_view(patient: PreparedPatient, camera: Camera) -> Projection:
     return Projection(
         line_integral, integrals.path_mm, patient.structures, _seen_whole(patient, camera), materials
     )
+
+
+def _require_source_outside(patient: PreparedPatient, camera: Camera) -> None:
+    if patient.body is None:
+        return
+    place = np.linalg.inv(patient.body.affine) @ np.append(camera.source_mm, 1.0)
+    if all(0 <= index <= side for index, side in zip(place, patient.body.shape, strict=False)):
+        raise UsageError(
+            "geometry.source_to_isocenter_mm",
+            found=f"{camera.source_to_isocenter_mm:g}: the source is inside the patient",
+            expected="a source outside",
+            remedy="give a longer distance",
+        )
 
 
 def _seen_whole(patient: PreparedPatient, camera: Camera) -> Bool[np.ndarray, "H W"]:

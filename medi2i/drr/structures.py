@@ -77,9 +77,9 @@ def select_structures(labels: LabelVolume, config: StructuresConfig) -> LabelVol
     if not chosen:
         raise UsageError(
             "structures",
-            found=f"none of {_list(config.names or config.groups)} in these labels",
-            expected=f"at least one of {_list(counts)}",
-            remedy="choose structures that are labelled",
+            found=f"none of {_list(config.names or tuple(counts)) or 'nothing'} has a voxel in these labels",
+            expected=f"at least one structure, of {_list(counts)}",
+            remedy="check that the labels are this CT's, and choose structures that are labelled",
         )
     selected = labels.regroup(chosen)
     return LabelVolume(
@@ -89,6 +89,14 @@ def select_structures(labels: LabelVolume, config: StructuresConfig) -> LabelVol
         selected.affine,
         (*labels.notes, *dict.fromkeys(notes)),
     )
+
+
+def absent_structures(labels: LabelVolume, config: StructuresConfig) -> tuple[str, ...]:
+    """Names of `config` that stand for no structure of the labels, with voxels or without."""
+    counts = dict.fromkeys(labels.structures, 1)
+    lenient = config.model_copy(update={"absent": "empty"})
+    groups = _resolve_groups(counts, lenient, [])
+    return tuple(name for name in config.names or () if name not in counts and not groups.get(name))
 
 
 def _expand(
@@ -156,7 +164,8 @@ def _unknown(
         "structures",
         found=f"'{name}' in {place}, which is neither a structure of these labels nor a group",
         expected=f"one of {_list(near or known)}",
-        remedy=f"did you mean '{near[0]}'?" if near else "choose structures that are labelled",
+        remedy=(f"did you mean '{near[0]}'? " if near else "choose structures that are labelled; ")
+        + "--structures totalsegmentator has groups such as left_lung and ribs",
     )
 
 

@@ -115,6 +115,8 @@ def _draw_rectangles(axis: Any, template: Template, source: Sequence[Frame], tar
             corners = corners_mm(each)[[0, 1, 2, 3, 0]]
             axis.plot(corners[:, 1], corners[:, 0], color=color, linewidth=thickness, alpha=opacity)
     axis.plot(0, 0, "+", color="white")
+    axis.use_sticky_edges = False  # else a frame along the picture's edge is drawn on it
+    axis.margins(0.03)
     axis.set_aspect("equal")
     axis.set_facecolor("black")
     axis.set_xlabel("mm right of the isocentre")

@@ -18,6 +18,9 @@ CT = "a CT volume in Hounsfield units"
 MAX_VOXELS = 1 << 29  # 512 x 512 x 2048: 2 GiB as float32
 MAX_HU = 20_000.0
 _PADDING_HU = -1500.0
+_AIR_BELOW_HU = -800.0
+_DENSE_HU = -300.0
+_WHOLE_SLICE = 64  # voxels along a side
 _SPACING_LIMITS_MM = (0.05, 20.0)
 _MAX_SHEAR = 0.01  # cosine between two axes, 0.6 degrees
 
@@ -138,12 +141,24 @@ def make_volume(
     low = float(np.min(values, where=recorded, initial=np.inf))
     high = float(np.max(values, where=recorded, initial=-np.inf))
     _check_hounsfield(path, low, high)
+    notes = (*notes, *_doubts(values, padding))
     beyond = int(np.count_nonzero(values > MAX_HU))
     if beyond:
         notes = (*notes, f"{beyond:,} voxels above {MAX_HU:,.0f} HU were set to it")
     hounsfield = np.clip(values, np.float32(AIR_HU), np.float32(MAX_HU))
     hounsfield[padding] = AIR_HU
     return Volume(hounsfield, affine, padding if padding.any() else None, patient_id, notes)
+
+
+def _doubts(values: Float32[np.ndarray, "I J K"], padding: Bool[np.ndarray, "I J K"]) -> tuple[str, ...]:
+    """What is odd in numbers that may still be Hounsfield units."""
+    if not (padding.any() or (values < _AIR_BELOW_HU).any()):
+        return (f"no air (below {_AIR_BELOW_HU:g} HU) in this CT: is it in Hounsfield units?",)
+    corners = values[:: values.shape[0] - 1, :: values.shape[1] - 1, :: values.shape[2] - 1]
+    # a crop within the body is small
+    if min(values.shape[:2]) >= _WHOLE_SLICE and np.median(corners) > _DENSE_HU:
+        return (f"the corners of this CT are dense (median {np.median(corners):g} HU): is it padded with 0?",)
+    return ()
 
 
 def _check_hounsfield(path: Path, low: float, high: float) -> None:

@@ -44,7 +44,8 @@ def read_label_map(
     """
     with expecting(_LABELS):
         labels, affine = _read_integers(path)
-        names = dict(names) if names is not None else _names_in_header(path) or dict(default_names or {})
+        known = dict(names) if names is not None else _names_in_header(path)
+        names = known or dict(default_names or {})
     values = _values_in(labels)
     unnamed = [value for value in values if value not in names]
     if not names or (values and len(unnamed) == len(values)):
@@ -56,6 +57,8 @@ def read_label_map(
         )
     found = label_volume_from_map(labels, names, affine)
     notes = (f"label values without a name, which count as background: {_list(unnamed)}",) if unnamed else ()
+    if not known:
+        notes += ("label values have their names from structures.label_names: the file has none of its own",)
     return LabelVolume(found.codes, found.membership, found.structures, found.affine, notes)
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
+import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -14,15 +17,23 @@ from typing import Any
 import torch
 
 from medi2i.drr.patients import PatientFiles, find_patients
-from medi2i.errors import EnvironmentProblemError, InputError, NothingUsableError, UsageError
+from medi2i.errors import (
+    EnvironmentProblemError,
+    InputError,
+    NothingUsableError,
+    UnusableVolumeError,
+    UsageError,
+)
 from medi2i.io.atomic import sweep_unfinished
 from medi2i.rendering import records
 from medi2i.rendering.framing import fit_to_films, write_fit
 from medi2i.rendering.patient import PatientResult, output_structures, render_patient
 from medi2i.rendering.settings import DRRConfig
+from medi2i.training.engine import DeviceName, require_device
 from medi2i.training.interruption import StopRequest, stop_on_signals
 from medi2i.training.progress import Progress
 
+_LOOK_FOR_PARENT_S = 1.0
 _REMEDY = "run the same command again: what is finished is kept"
 
 
@@ -66,7 +77,7 @@ def render_drrs(
     framing_target: Path | None = None,
     workers: int = 1,
     shard: tuple[int, int] = (1, 1),
-    device: str = "auto",
+    device: DeviceName = "auto",
 ) -> RenderResult:
     """Render the DRRs of one CT, or of a folder of patients, with masks.
 
@@ -95,12 +106,12 @@ def render_drrs(
     number, count = _check_shard(shard)
     patients = find_patients(ct, labels, series)
     structures = output_structures(config, patients)
-    device = _choose_device(device)
+    computes_on = _choose_device(device)
     fit = None
     if framing_target is not None and records.is_begun(out):
         config = config.model_copy(update={"framing": records.read_config(out).framing})
     elif framing_target is not None:
-        fit = fit_to_films(config, patients, framing_target, structures=structures, device=device)
+        fit = fit_to_films(config, patients, framing_target, structures=structures, device=computes_on)
         config = config.model_copy(update={"framing": fit.distribution})
     records.open_folder(out, config)
     if fit is not None:
@@ -109,7 +120,7 @@ def render_drrs(
         for folder in (out, *(path for path in out.iterdir() if path.is_dir())):
             sweep_unfinished(folder)
     mine = patients[number - 1 :: count]
-    tasks = [Task(config, files, structures, out, device) for files in mine]
+    tasks = [Task(config, files, structures, out, computes_on) for files in mine]
     progress = Progress("DRRs", len(tasks) * config.views)
     try:
         with stop_on_signals() as stop:
@@ -163,7 +174,8 @@ def _check_shard(shard: tuple[int, int]) -> tuple[int, int]:
     return number, count
 
 
-def _choose_device(device: str) -> str:
+def _choose_device(device: DeviceName) -> str:
+    require_device(device)
     if device != "auto":
         return device
     return "cuda" if torch.cuda.is_available() else "cpu"
@@ -176,12 +188,12 @@ def _run_here(tasks: Sequence[Task], workers: int, stop: StopRequest, progress: 
     rendered = 0
     skipped: list[tuple[PatientFiles, InputError]] = []
     notes: list[str] = []
+    keys: dict[str, Path] = {}
     for task in tasks:
         result = _render(task, lambda: stop.requested, progress.advance)
         rendered += result.rendered
         notes += result.notes
-        if result.error is not None:
-            skipped.append((task.files, result.error))
+        skipped += _problems(task, result, keys)
         stop.raise_if_requested("medi2i drr", _REMEDY)
     return rendered, skipped, notes
 
@@ -195,6 +207,7 @@ def _run_in_processes(tasks: Sequence[Task], workers: int, stop: StopRequest, pr
     rendered = 0
     skipped: list[tuple[PatientFiles, InputError]] = []
     notes: list[str] = []
+    keys: dict[str, Path] = {}
     with ProcessPoolExecutor(
         workers, mp_context=context, initializer=_start_worker, initargs=(views, ended, threads)
     ) as pool:
@@ -205,8 +218,7 @@ def _run_in_processes(tasks: Sequence[Task], workers: int, stop: StopRequest, pr
                     task, result = waiting.pop(future), _result_of(future)
                     rendered += result.rendered
                     notes += result.notes
-                    if result.error is not None:
-                        skipped.append((task.files, result.error))
+                    skipped += _problems(task, result, keys)
                 while not views.empty():
                     views.get()
                     progress.advance()
@@ -216,6 +228,26 @@ def _run_in_processes(tasks: Sequence[Task], workers: int, stop: StopRequest, pr
             pool.shutdown(wait=True, cancel_futures=True)
             raise
     return rendered, sorted(skipped, key=lambda item: str(item[0].ct)), notes
+
+
+def _problems(
+    task: Task, result: PatientResult, keys: dict[str, Path]
+) -> list[tuple[PatientFiles, InputError]]:
+    """Why a patient is no part of the set: its error, or that it is there under another name."""
+    if result.error is not None:
+        return [(task.files, result.error)]
+    if result.key is None:
+        return []
+    first = keys.setdefault(result.key, task.files.ct)
+    if first == task.files.ct:
+        return []
+    same = UnusableVolumeError(
+        task.files.ct,
+        found=f"the same CT as {first}",
+        expected="each patient once",
+        remedy="leave one of them out",
+    )
+    return [(task.files, same)]
 
 
 def _render(task: Task, stopped: Callable[[], bool], finished: Callable[[], object]) -> PatientResult:
@@ -246,10 +278,18 @@ _worker: dict[str, Any] = {}
 
 
 def _start_worker(views: Any, ended: Any, threads: int) -> None:
-    """In a new process: only the first one listens to Ctrl-C, and tells the others."""
+    """In a new process: only the first one listens to Ctrl-C, and tells the others; without it they end."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     _worker.update(views=views, ended=ended)
+
+
+def _end_with(parent: int) -> None:
+    """End this process soon after its parent was killed, who could not tell it to."""
+    while os.getppid() == parent:
+        time.sleep(_LOOK_FOR_PARENT_S)
+    os._exit(1)  # records are written last, so what is unfinished now counts as not there
 
 
 def _work(task: Task) -> PatientResult:

@@ -14,12 +14,14 @@ from medi2i.drr.boxes import bounding_box
 from medi2i.drr.convention import required_structures
 from medi2i.drr.patients import PatientFiles, load_patient
 from medi2i.drr.projection import prepare_patient
-from medi2i.drr.structures import select_structures
+from medi2i.drr.structures import StructuresConfig, absent_structures, select_structures
 from medi2i.errors import InputError, MaskMismatchError, NothingUsableError, UsageError
 from medi2i.rendering import records
 from medi2i.rendering.settings import DRRConfig
 from medi2i.rendering.view import write_view
 from medi2i.volume import LabelVolume, Volume
+
+_NOTED_CLIPPING = 0.001  # of an image: a little metal
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class PatientResult:
 
     Attributes:
         rendered: views made now.
+        key: the patient's, once it is known.
         error: why the patient can't be used, or None.
         notes: what a user should know, in plain words.
     """
@@ -35,6 +38,7 @@ class PatientResult:
     rendered: int
     error: InputError | None = None
     notes: tuple[str, ...] = ()
+    key: str | None = None
 
 
 def output_structures(config: DRRConfig, patients: Sequence[PatientFiles]) -> tuple[str, ...]:
@@ -45,23 +49,47 @@ def output_structures(config: DRRConfig, patients: Sequence[PatientFiles]) -> tu
         InputError: the only patient's files can't be used.
         NothingUsableError: none of several can be used.
     """
-    for files in patients:
-        if files.labels is None:
-            return ()
+    labelled = [files for files in patients if files.labels is not None]
+    if not labelled:
+        _require_no_wish_for_labels(config, patients)
+        return ()
+    for files in labelled:
         try:
             labels = load(config, files)[1]
         except InputError as error:
-            if len(patients) == 1:
+            if len(labelled) == 1:
                 raise
             last = error
             continue
         return () if labels is None else select_structures(labels, config.structures).structures
     raise NothingUsableError(
         "patients",
-        found=f"none of {len(patients)} that can be read; the last: {last}",
+        found=f"none of {len(labelled)} that can be read; the last: {last}",
         expected="at least one CT with labels",
         remedy="mend what the message names",
     )
+
+
+def _require_no_wish_for_labels(config: DRRConfig, patients: Sequence[PatientFiles]) -> None:
+    """Refuse to make images without masks for somebody who asked for what takes labels.
+
+    Raises:
+        UsageError: structures, a convention, path lengths or an isocentre are asked for.
+    """
+    wishes = {
+        "structures": config.structures != StructuresConfig(),
+        f"convention {config.convention.convention}": config.convention.convention != "projected",
+        "path lengths": config.path_lengths,
+        "an isocenter in a structure": bool(config.isocenter),
+    }
+    asked = [wish for wish, is_asked in wishes.items() if is_asked]
+    if asked:
+        raise UsageError(
+            patients[0].ct if len(patients) == 1 else "patients",
+            found=f"no labels, but {' and '.join(asked)} asked for",
+            expected="labels.nii.gz or segmentations/ beside the CT, or --labels",
+            remedy="give the labels, or drop what needs them",
+        )
 
 
 def render_patient(
@@ -97,19 +125,19 @@ def render_patient(
         for _ in range(config.views - len(missing)):
             finished()
         if not missing or stopped():
-            return PatientResult(0)
+            return PatientResult(0, key=key)
         volume, labels = load(config, files)
         chosen = choose_labels(config, files, labels, structures)
         isocenter_mm = find_isocenter(config, volume, labels)
         patient = prepare_patient(volume, chosen, config.attenuation, step_mm=config.step_mm, device=device)
     except InputError as error:
         return PatientResult(0, error)
-    rendered = 0
+    rendered, most_clipped = 0, 0.0
     for view in missing:
         if stopped():
             break
         try:
-            write_view(
+            clipped = write_view(
                 out,
                 config,
                 patient,
@@ -119,10 +147,14 @@ def render_patient(
                 structures=structures,
             )
         except InputError as error:
-            return PatientResult(rendered, error, volume.notes)
+            return PatientResult(rendered, error, volume.notes, key)
+        most_clipped = max(most_clipped, clipped)
         rendered += 1
         finished()
-    return PatientResult(rendered, notes=(*volume.notes, *(() if chosen is None else chosen.notes)))
+    notes = (*volume.notes, *(() if chosen is None else chosen.notes))
+    if most_clipped > _NOTED_CLIPPING:
+        notes += (f"up to {100 * most_clipped:.1f} % of an image is above full_scale {config.full_scale:g}",)
+    return PatientResult(rendered, notes=notes, key=key)
 
 
 def find_isocenter(
@@ -188,8 +220,17 @@ def choose_labels(
             expected="labels, as the first patient has",
             remedy="add them, or leave the patient out",
         )
-    absent: Literal["empty", "refuse"] = "empty" if config.structures.absent == "empty" else "refuse"
+    # what is known and has no voxel is not in this CT: an empty mask is true. What is unknown may be there
+    absent: Literal["empty", "refuse"] = "refuse" if config.structures.absent == "refuse" else "empty"
     selection = config.structures.model_copy(update={"names": structures, "absent": absent})
+    unlabelled = absent_structures(labels, selection) if config.structures.absent == "drop" else ()
+    if unlabelled:
+        raise MaskMismatchError(
+            files.ct,
+            found=f"no labels of {', '.join(unlabelled)}",
+            expected="the structures that the other patients have",
+            remedy="label them, leave the patient out, or set structures.absent=empty for empty masks",
+        )
     try:
         chosen = select_structures(labels, selection)
         available = (*chosen.structures, *labels.structures)

@@ -54,6 +54,8 @@ def open_folder(out: Path, config: DRRConfig) -> None:
     marked = out / CONFIG
     if is_begun(out):
         earlier = read_config(out)
+        if not any((out / RECORDS).glob("*.json")):
+            earlier = config.model_copy(update={"views": 0})  # nothing of the earlier one is there
         if earlier.model_copy(update={"views": config.views}) != config:
             raise OutputExistsError(
                 out,

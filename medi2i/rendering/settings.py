@@ -42,13 +42,13 @@ class DRRConfig(Config):
 
     seed: int = Field(default=0, ge=0)
     views: PositiveInt = 24
-    view: tuple[ViewName, ...] = Field(default=("PA",), min_length=1)
+    view: tuple[ViewName, ...] = ("PA",)
     geometry: ConeBeamGeometry = ConeBeamGeometry()
     pose: PoseConfig = PoseConfig()
     framing: FramingDistribution | None = None
     isocenter: tuple[str, ...] = ()
     attenuation: AttenuationConfig = AttenuationConfig()
-    step_mm: float | None = Field(default=None, gt=0)
+    step_mm: float | None = Field(default=None, gt=0, le=5)
     structures: StructuresConfig = StructuresConfig()
     convention: ConventionConfig = ConventionConfig()
     mask_threshold_mm: float = Field(default=3.0, ge=0)
@@ -58,6 +58,12 @@ class DRRConfig(Config):
     bits: int = Field(default=16, ge=10, le=16)
     full_scale: float = Field(default=12.0, gt=0)
     path_lengths: bool = False
+
+    @model_validator(mode="after")
+    def _some_direction(self) -> DRRConfig:
+        if not self.view:
+            raise ValueError("view: no direction is named")
+        return self
 
     @model_validator(mode="after")
     def _only_dicom_has_other_depths(self) -> DRRConfig:
@@ -88,10 +94,11 @@ def choose_framing(config: DRRConfig, option: tuple[str, Path] | None) -> tuple[
     if how == "fit":
         return config, path
     if how == "use":
-        return config.model_copy(update={"framing": load_config(path, FramingDistribution)}), None
+        ranges = load_config(find_preset(str(path), "framing"), FramingDistribution)
+        return config.model_copy(update={"framing": ranges}), None
     raise UsageError(
         f"--framing {how}",
         found=f"'{how}'",
-        expected="'fit' and a folder of films, or 'use' and a YAML file",
+        expected="'fit' and a folder of films, or 'use' and a YAML file or a preset of configs/framing",
         remedy="e.g. --framing fit xray/",
     )

@@ -37,7 +37,7 @@ def write_view(
     view: int,
     isocenter_mm: Float64[np.ndarray, " 3"],
     structures: tuple[str, ...],
-) -> None:
+) -> float:
     """Render one view and write its image, masks, valid area and path lengths, and then its record.
 
     Args:
@@ -48,6 +48,9 @@ def write_view(
         view: number of the view.
         isocenter_mm: where the central ray passes the patient.
         structures: which of the patient's are written.
+
+    Returns:
+        fraction of the pixels above the full scale.
 
     Raises:
         EmptyProjectionError: the view shows nothing of the patient, or nothing whole.
@@ -103,6 +106,7 @@ def write_view(
             "area_px": {each: int(mask.sum()) for each, mask in zip(names, masks, strict=True)},
         },
     )
+    return clipped
 
 
 def encode(line_integral: np.ndarray, config: DRRConfig) -> tuple[UInt16[np.ndarray, "H W"], float]:

@@ -16,13 +16,13 @@ from medi2i.errors import UsageError
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
 
-def make_accelerator(device: DeviceName, precision: str) -> Accelerator:
-    """One Accelerate engine for the device.
+def require_device(device: DeviceName) -> None:
+    """Make sure that a device is there; `auto` and `cpu` always are.
 
     Raises:
-        UsageError: the device is not there, or can't compute in that precision.
+        UsageError: it isn't.
     """
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    available = _available()
     if device in available and not available[device]:
         raise UsageError(
             f"--device {device}",
@@ -30,7 +30,20 @@ def make_accelerator(device: DeviceName, precision: str) -> Accelerator:
             expected=", ".join(["auto", "cpu", *(name for name, there in available.items() if there)]),
             remedy="choose one of these",
         )
-    on_cpu = device == "cpu" or (device == "auto" and not any(available.values()))
+
+
+def _available() -> dict[str, bool]:
+    return {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+
+
+def make_accelerator(device: DeviceName, precision: str) -> Accelerator:
+    """One Accelerate engine for the device.
+
+    Raises:
+        UsageError: the device is not there, or can't compute in that precision.
+    """
+    require_device(device)
+    on_cpu = device == "cpu" or (device == "auto" and not any(_available().values()))
     if precision == "fp16" and on_cpu:
         raise UsageError(
             "training.precision",

@@ -95,7 +95,7 @@ def test_absent_names_are_dropped_or_empty_as_configured(labels):
     counts, notes = select(labels, absent="empty", **settings)
     assert counts == {"heart": 7, "spine": 0, "gallbladder": 0}
     assert notes[0] == "'spine' is not among these labels; its mask is empty"
-    with pytest.raises(UsageError, match="none of spine in these labels"):
+    with pytest.raises(UsageError, match="none of spine has a voxel in these labels"):
         select(labels, names=("spine",), absent="drop")
 
 

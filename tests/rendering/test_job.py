@@ -1,8 +1,14 @@
 import errno
 import json
+import shutil
+import subprocess
+import sys
+import time
 
 import numpy as np
+import psutil
 import pytest
+import yaml
 
 from medi2i.data.dataset_folder import discover
 from medi2i.data.manifest import load_masks, load_radiograph
@@ -18,7 +24,7 @@ from medi2i.errors import (
     UsageError,
 )
 from medi2i.rendering import parse_shard, render_drrs
-from tests.rendering.cts import contents, make_config, write_patient, write_patients
+from tests.rendering.cts import SETTINGS, contents, make_config, write_patient, write_patients
 
 STILL = {"pose": {"yaw_deg": 0, "pitch_deg": 0, "roll_deg": 0, "translation_mm": [0, 0, 0]}}
 
@@ -87,6 +93,7 @@ def test_interrupted_and_resumed_is_the_same_as_one_go(patients, whole, tmp_path
         if len(done) == 4:
             raise InterruptedRunError("here", found="a stop", expected="to finish", remedy="run again")
         done.append(write_view(*arguments, **options))
+        return done[-1]
 
     from medi2i.rendering.patient import write_view
 
@@ -253,3 +260,107 @@ def test_the_isocenter_can_be_a_structure(tmp_path):
     assert view["isocenter_mm"] == pytest.approx([15.0, 0.0, 0.0])
     masks = load_masks(discover(tmp_path / "drr").items[0].mask, ("heart", "lung"), (24, 32))
     assert np.argwhere(masks[1]).mean(axis=0) == pytest.approx([11.5, 15.5], abs=0.6)
+
+
+def test_a_patient_without_labels_is_skipped_where_others_have_them(tmp_path):
+    folder = tmp_path / "ct"
+    write_patient(folder / "a")
+    for mask in (folder / "a" / "segmentations").iterdir():
+        mask.unlink()
+    (folder / "a" / "segmentations").rmdir()
+    write_patient(folder / "b", radius_mm=21.0)
+    result = render_drrs(make_config(), folder, out=tmp_path / "drr")
+    assert result.images == 3
+    assert discover(tmp_path / "drr").structures == ("heart", "lung")
+    assert "no labels" in result.skipped[0][1]
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [{"path_lengths": True}, {"convention": {"convention": "film"}}, {"structures": {"names": ["lung"]}}],
+)
+def test_who_asks_for_what_takes_labels_is_told_that_there_are_none(wish, patients, tmp_path):
+    ct = patients / "jane-doe-0" / "ct.nii.gz"
+    with pytest.raises(UsageError, match="no labels"):
+        render_drrs(make_config(**wish), ct, out=tmp_path / "drr")
+    assert render_drrs(make_config(), ct, out=tmp_path / "plain").images == 3  # images alone are fine
+
+
+def test_members_of_a_group_that_nobody_labelled_are_left_out_with_a_note(patients, tmp_path):
+    structures = {
+        "names": ["chest", "spine"],
+        "absent": "drop",
+        "groups": {"chest": ["lung", "trachea"], "spine": ["t1"]},
+    }
+    result = render_drrs(make_config(structures=structures), patients / "jane-doe-0", out=tmp_path / "drr")
+    assert discover(tmp_path / "drr").structures == ("chest",)
+    assert any("without trachea" in note for note in result.notes)
+
+
+def test_a_structure_that_one_patient_has_no_label_of_is_no_empty_mask(tmp_path):
+    folder = tmp_path / "ct"
+    write_patient(folder / "a")
+    write_patient(folder / "b", radius_mm=21.0, structures=("lung",))
+    structures = {"names": ["lung", "heart"], "absent": "drop"}
+    result = render_drrs(make_config(structures=structures), folder, out=tmp_path / "drr")
+    assert (result.images, len(result.skipped)) == (3, 1)
+    structures["absent"] = "empty"
+    assert render_drrs(make_config(structures=structures), folder, out=tmp_path / "empty").images == 6
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_same_ct_twice_is_one_patient_and_said(workers, tmp_path):
+    folder = write_patients(tmp_path / "ct", 1)
+    shutil.copytree(folder / "jane-doe-0", folder / "jane-doe-9")
+    result = render_drrs(make_config(), folder, out=tmp_path / "drr", workers=workers)
+    assert result.images == 3
+    assert len(result.skipped) == 1
+    assert "the same CT as" in result.skipped[0][1]
+
+
+def test_a_rendering_that_failed_before_its_first_view_does_not_keep_its_folder(patients, tmp_path):
+    ct = patients / "jane-doe-0"
+    beside = {"framing": {"height_mm": [20, 20], "down_mm": [300, 300]}}
+    with pytest.raises(InputError):
+        render_drrs(make_config(**beside), ct, out=tmp_path / "drr")
+    assert render_drrs(make_config(), ct, out=tmp_path / "drr").images == 3
+    assert not (tmp_path / "drr" / "skipped.jsonl").exists()
+
+
+def test_clipping_is_noted(patients, tmp_path):
+    result = render_drrs(make_config(full_scale=0.3), patients / "jane-doe-0", out=tmp_path / "drr")
+    assert any("above full_scale 0.3" in note for note in result.notes)
+    assert not render_drrs(make_config(), patients / "jane-doe-0", out=tmp_path / "fine").notes
+
+
+def test_a_source_inside_the_patient_and_a_missing_device_are_refused(patients, tmp_path):
+    inside = {**make_config().geometry.model_dump(), "source_to_isocenter_mm": 5.0}
+    with pytest.raises(UsageError, match="inside the patient"):
+        render_drrs(make_config(geometry=inside, **STILL), patients / "jane-doe-0", out=tmp_path / "drr")
+    with pytest.raises(UsageError, match="--device mps"):
+        render_drrs(make_config(), patients / "jane-doe-0", out=tmp_path / "mps", device="mps")
+
+
+def test_workers_end_when_their_parent_is_killed(patients, tmp_path):
+    """`kill -9` of the first process: no other goes on writing."""
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump({**SETTINGS, "views": 500}))
+    command = ["-m", "medi2i", "drr", patients, "--config", tmp_path / "tiny.yaml", "--out", tmp_path / "drr"]
+    first = subprocess.Popen(
+        [sys.executable, *map(str, command), "--workers", "2", "--device", "cpu"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    views = tmp_path / "drr" / "views"
+    wait_until(lambda: views.is_dir() and any(views.iterdir()), seconds=120)
+    children = psutil.Process(first.pid).children(recursive=True)
+    first.kill()
+    first.wait()
+    assert len(children) >= 2
+    assert psutil.wait_procs(children, timeout=20)[1] == []
+
+
+def wait_until(happened, *, seconds):
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, "it did not happen"
+        time.sleep(0.1)
