@@ -21,7 +21,7 @@ class StructuresConfig(Config):
 
     Names may be patterns (`rib_*`, `vertebrae_T?`), which stand for all structures that match and have
     voxels. A group may hold groups that are defined above it. A name that is both a group's and a structure's
-    means the structure inside a group, and the group elsewhere.
+    means the structure inside a group, and the group elsewhere unless it has no members in these labels.
 
     Attributes:
         names: what is shown, in this order; None for every structure with voxels, then every group with
@@ -66,7 +66,7 @@ def select_structures(labels: LabelVolume, config: StructuresConfig) -> LabelVol
     groups = _resolve_groups(counts, config, notes)
     chosen: dict[str, tuple[str, ...]] = {}
     for name in _expand(counts, groups, config):
-        members = groups.get(name, (name,) if name in counts else ())
+        members = groups.get(name) or ((name,) if name in counts else ())
         filled = any(counts[member] for member in members)
         if not members:
             _answer_unknown(name, counts, groups, config, notes)

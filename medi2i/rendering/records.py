@@ -152,7 +152,8 @@ def _write_skipped_table(out: Path) -> None:
 def mask_rule(config: DRRConfig) -> str:
     """When a pixel belongs to a structure, in words."""
     rule = f"path length inside the structure above {config.mask_threshold_mm:g} mm; structures overlap"
-    return f"{rule}. {describe_convention(config.convention)}"
+    convention = describe_convention(config.convention)
+    return f"{rule}. {convention[0].upper()}{convention[1:]}."
 
 
 def _skipped_path(out: Path, ct: Path) -> Path:

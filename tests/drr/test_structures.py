@@ -161,3 +161,11 @@ def test_the_packaged_groups_fit_a_real_chest(packaged):
     x = {name: np.argwhere(members[name][codes])[:, 0].mean() for name in chosen.structures[:3]}
     # the first axis runs to the patient's right
     assert x["left_lung"] < x["heart"] < x["right_lung"]
+
+
+def test_a_structure_stands_for_a_group_of_its_name_that_has_no_members():
+    labels = label_volume_from_map(np.array([[[1, 2]]]), {1: "left_lung", 2: "heart"}, np.eye(4))
+    config = StructuresConfig(names=("left_lung",), groups={"left_lung": ("lung_*_left",)}, absent="drop")
+    chosen = select_structures(labels, config)
+    assert chosen.structures == ("left_lung",)
+    assert chosen.mask("left_lung").tolist() == [[[True, False]]]
