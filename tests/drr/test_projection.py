@@ -173,3 +173,16 @@ def test_materials_fill_the_voxel_and_give_back_the_hu():
     # at the CT's energy: mu = water 0.0192 + bone 0.0573 per mm, HU = 1000 (mu / 0.0192 - 1)
     mu = 0.0192 * water_fraction + 0.0573 * bone
     assert 1000 * (mu[:5] / 0.0192 - 1) == pytest.approx(hu[0, 0, :5], abs=2.0)
+
+
+@pytest.mark.cuda
+def test_a_gpu_renders_what_the_cpu_renders():
+    """nanodrr's fused kernels there, its reference implementation here."""
+    affine, position = grid((60, 60, 60), (2.0, 2.0, 2.0))
+    inside = (position**2).sum(axis=0) < 45.0**2
+    volume, labels = water(inside, affine), one_structure(inside, affine)
+    here = project_view(prepare_patient(volume, labels), camera())
+    there = project_view(prepare_patient(volume, labels, device="cuda"), camera())
+    assert there.line_integral == pytest.approx(here.line_integral, abs=1e-3)
+    # a sample more or less at a border
+    assert there.path_mm == pytest.approx(here.path_mm, abs=2.1)
