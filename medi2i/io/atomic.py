@@ -13,6 +13,7 @@ from pathlib import Path
 from medi2i.errors import DiskFullError, EnvironmentProblemError
 
 _UNFINISHED = ".medi2i-unfinished-"
+_TOKEN_BYTES = 4
 _REPLACED = ".medi2i-replaced-"
 
 
@@ -28,7 +29,7 @@ def write_atomically(path: Path, writer: Callable[[Path], None], *, bytes_needed
         DiskFullError: the device or the quota is full; `path` is as it was.
         EnvironmentProblemError: the operating system refuses to write; `path` is as it was.
     """
-    unfinished = path.with_name(f"{_UNFINISHED}{secrets.token_hex(4)}-{path.name}")
+    unfinished = path.with_name(f"{_UNFINISHED}{secrets.token_hex(_TOKEN_BYTES)}-{path.name}")
     with _explained(path, unfinished, bytes_needed):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -77,7 +78,7 @@ def replace_folder_atomically(
         DiskFullError: the device or the quota is full; `folder` is as it was.
         EnvironmentProblemError: the operating system refuses to write; `folder` is as it was.
     """
-    unfinished = folder.with_name(f"{_UNFINISHED}{secrets.token_hex(4)}-{folder.name}")
+    unfinished = folder.with_name(f"{_UNFINISHED}{secrets.token_hex(_TOKEN_BYTES)}-{folder.name}")
     replaced = folder.with_name(f"{_REPLACED}{folder.name}")
     with _explained(folder, unfinished, bytes_needed):
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -116,13 +117,21 @@ def restore_folders(parent: Path) -> list[Path]:
     return restored
 
 
-def sweep_unfinished(parent: Path) -> list[Path]:
+def sweep_unfinished(parent: Path, *, name: str | None = None) -> list[Path]:
     """Remove what killed runs left unfinished directly in `parent`. Call it while nobody writes there.
+
+    Args:
+        parent: the folder.
+        name: only what was to become this file or folder; None for all.
 
     Returns:
         the removed files and folders.
     """
-    leftovers = list(parent.glob(f"{_UNFINISHED}*"))
+    leftovers = [
+        path
+        for path in parent.glob(f"{_UNFINISHED}*")
+        if name is None or path.name[len(_UNFINISHED) + 2 * _TOKEN_BYTES + 1 :] == name
+    ]
     for leftover in leftovers:
         if leftover.is_dir():
             shutil.rmtree(leftover, ignore_errors=True)

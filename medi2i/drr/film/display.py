@@ -15,6 +15,7 @@ from medi2i.drr.film.summation import count, total
 
 Gain = Annotated[float, Field(ge=0, le=10)]
 _SAMPLES = 16384  # enough for a percentile, and quick to sort
+_MOST_MOVED = 5.0  # factor on the odds of a contrast
 
 
 class DisplayConfig(Config):
@@ -28,7 +29,10 @@ class DisplayConfig(Config):
         band_gains: factor on each band, finest first.
         edge_limit: amplitude, in the response's unit, at which a band's gain has fallen to half: strong edges
             are not overdone.
-        lower_percentile, upper_percentile: part of the patient's values that the tone curve spans.
+        lower_percentile, upper_percentile: the patient's values that the tone curve's span is fitted to.
+        reserve: share of that span kept free beyond either of them, for what is darker or brighter still.
+        middle: contrast that the patient's median gets, as exposure recognition sets it from the histogram;
+            None leaves it where the two percentiles put it.
     """
 
     response: Literal["logarithm", "square_root", "linear"] = "logarithm"
@@ -38,6 +42,8 @@ class DisplayConfig(Config):
     edge_limit: float = Field(default=3.0, gt=0)
     lower_percentile: float = Field(default=0.5, ge=0, lt=50)
     upper_percentile: float = Field(default=99.5, gt=50, le=100)
+    reserve: float = Field(default=0.08, ge=0, le=0.4)
+    middle: float | None = Field(default=0.5, gt=0, lt=1)
 
     @model_validator(mode="after")
     def _one_gain_a_band(self) -> DisplayConfig:
@@ -84,7 +90,11 @@ def compress_latitude(
 def scale_to_range(
     image: Float[Tensor, "*batch H W"], config: DisplayConfig, *, counted: Bool[Tensor, "*batch H W"]
 ) -> Float[Tensor, "*batch H W"]:
-    """The image with the configured percentiles of its `counted` pixels at 0 and 1, clipped.
+    """Contrast in [0, 1]: percentiles of the `counted` pixels at r and 1 - r, their median at `middle`.
+
+    r is the reserve. What lies beyond the percentiles runs into it along an exponential that continues the
+    straight line's slope, so that it keeps its gradation; without a reserve it is clipped. The median is then
+    moved by logit(x) + constant, which is monotonic and leaves 0 and 1 in place; by ln 5 at most.
 
     Percentiles are of every n-th row and column, so that some 16,000 are sorted. An image that is constant
     there becomes 0; one without a counted pixel is scaled by all of its own.
@@ -96,8 +106,33 @@ def scale_to_range(
     use = use | ~use.any(-1, keepdim=True)
     ordered = torch.where(use, values, torch.full_like(values, torch.inf)).sort(-1).values
     last = use.sum(-1, keepdim=True) - 1
-    low, high = (
+    low, median, high = (
         ordered.gather(-1, (last * percent / 100).round().long())[..., None]
-        for percent in (config.lower_percentile, config.upper_percentile)
+        for percent in (config.lower_percentile, 50.0, config.upper_percentile)
     )
-    return ((image - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
+    span = (high - low).clamp(min=1e-6)
+    contrast = _shoulder((image - low) / span, config.reserve)
+    if config.middle is not None:
+        contrast = _move_middle(contrast, _shoulder((median - low) / span, config.reserve), config.middle)
+    return torch.where(high > low, contrast, torch.zeros_like(contrast))
+
+
+def _shoulder(share: Float[Tensor, "*shape"], reserve: float) -> Float[Tensor, "*shape"]:
+    """r + (1 - 2 r) x for x in [0, 1]; beyond, exponentials of the same slope that end at 0 and 1."""
+    inside = reserve + (1 - 2 * reserve) * share.clamp(0, 1)
+    if reserve == 0:
+        return inside
+    fall = (1 - 2 * reserve) / reserve
+    above = reserve * -torch.expm1(-fall * (share - 1).clamp(min=0))
+    below = reserve * -torch.expm1(-fall * (-share).clamp(min=0))
+    return inside + above - below
+
+
+def _move_middle(
+    contrast: Float[Tensor, "*batch H W"], median: Float[Tensor, "*batch 1 1"], middle: float
+) -> Float[Tensor, "*batch H W"]:
+    """k x / (1 + (k - 1) x), with k, 1/5 to 5, such that `median` becomes `middle`."""
+    odds = middle / (1 - middle) * (1 - median) / median.clamp(min=1e-6)
+    # an image that is nearly all of one value has no middle worth stretching the rest for
+    odds = odds.clamp(1 / _MOST_MOVED, _MOST_MOVED)
+    return (odds * contrast / (1 + (odds - 1) * contrast)).clamp(0, 1)

@@ -14,6 +14,7 @@ from medi2i.drr.film.annotation import MarkerConfig
 from medi2i.drr.film.beam import Border, CollimationConfig
 from medi2i.drr.film.rendering import FilmConfig
 from medi2i.drr.film.tone import CurveName
+from medi2i.drr.geometry import ViewName
 
 _DRAWS = 40  # more than are used, so that a new range doesn't change what the others draw
 
@@ -52,7 +53,7 @@ class FilmDistribution(Config):
         detector_air_kerma_ugy, electronic_noise_ugy: log ranges.
         latitude_compression: display.
         detail_gain: log range of a common factor on all bands' gains.
-        lower_percentile, upper_percentile: display range.
+        lower_percentile, upper_percentile, reserve, middle: display range.
         curves: tone curves to choose from; empty keeps the base's.
         brightness, contrast: tone; contrast is a log range.
         bits_stored: to choose from; empty keeps the base's.
@@ -79,6 +80,8 @@ class FilmDistribution(Config):
     detail_gain: LogRange | None = None
     lower_percentile: Range | None = None
     upper_percentile: Range | None = None
+    reserve: Range | None = None
+    middle: Range | None = None
     curves: tuple[CurveName, ...] = ()
     brightness: Range | None = None
     contrast: LogRange | None = None
@@ -91,10 +94,29 @@ class FilmDistribution(Config):
     collimation_border: Annotated[tuple[Border, Border], AfterValidator(_rising)] = (0.0, 0.06)
     collimation_rotation_deg: Annotated[tuple[Turn, Turn], AfterValidator(_rising)] = (-1.5, 1.5)
 
-    def sample(self, generator: torch.Generator) -> FilmConfig:
-        """Settings of one film; the same number of random values is drawn whatever is configured."""
+    def sample(
+        self, generator: torch.Generator, *, view: ViewName | None = None, upright: bool = True
+    ) -> FilmConfig:
+        """Settings of one film; the same number of random values is drawn whatever is configured.
+
+        Args:
+            generator: draws the values.
+            view: of the film: markers whose words contradict it are not chosen. None if nobody knows it; then
+                words are chosen as if they agreed.
+            upright: whether the patient stood; counts where the view is known.
+        """
         numbers = torch.rand(_DRAWS, generator=generator, device=generator.device, dtype=torch.float64)
-        return self._settle(numbers.tolist())
+        if view is None:
+            return self._settle(numbers.tolist())
+        return self._agreeing_with(view, upright)._settle(numbers.tolist())
+
+    def _agreeing_with(self, view: ViewName, upright: bool) -> FilmDistribution:
+        marker = self.base.marker
+        if marker is not None and not marker.agrees_with(view, upright=upright):
+            marker = marker.model_copy(update={"words": None})
+        markers = tuple(choice for choice in self.markers if choice.agrees_with(view, upright=upright))
+        base = self.base.model_copy(update={"marker": marker})
+        return self.model_copy(update={"base": base, "markers": markers})
 
     @model_validator(mode="after")
     def _ends_are_possible(self) -> FilmDistribution:
@@ -158,6 +180,9 @@ class FilmDistribution(Config):
             angle = _between(self.collimation_rotation_deg, turn)
             drawn = {"border": border, "rotation_deg": angle}
             values["collimation"] = self.collimation.model_dump() | drawn
+        # last, so that what was drawn before these two ranges were there is drawn as it was
+        _put(values, "display", "reserve", self.reserve, next(draws))
+        _put(values, "display", "middle", self.middle, next(draws))
 
 
 def _between(limits: tuple[float, float], draw: float, *, logarithmic: bool = False) -> float:

@@ -67,7 +67,7 @@ class Film:
         codes: 0 .. 2**bits_stored - 1; bone bright, dark in MONOCHROME1.
         bits_stored, photometric_interpretation: as in DICOM.
         exposed: inside the collimator and where the line integral was valid.
-        annotation: where a marker or word can be seen; lead in the collimator's shade can't.
+        annotation: where a marker or word can be seen.
     """
 
     codes: Int32[Tensor, "*batch H W"]
@@ -135,8 +135,6 @@ def render_film(
         annotation = (lit.ink > 0).expand(lit.exposed.shape)
         if config.marker is not None and config.marker.kind == "electronic":
             brightness = brightness + lit.ink * (1 - brightness)
-        else:
-            annotation = annotation & (lit.transmission >= 1)
     return Film(
         codes=quantise(brightness, config.storage),
         bits_stored=config.storage.bits_stored,
@@ -236,5 +234,6 @@ def _light_field(
     exposed = exposed if valid is None else exposed & valid
     ink = None
     if config.marker is not None:
-        ink = draw_marker(shape, config.marker, spacing_mm=spacing_mm, device=device)
+        free = exposed.reshape(-1, *shape).all(dim=0)
+        ink = draw_marker(free, config.marker, spacing_mm=spacing_mm)
     return LightField(transmission, exposed, exposed & (attenuation > _DIRECT_EXPOSURE), ink)

@@ -31,7 +31,7 @@ from medi2i.drr.phantom.views import (
     phantom_views,
 )
 from medi2i.errors import OutputExistsError
-from medi2i.io.atomic import replace_folder_atomically
+from medi2i.io.atomic import replace_folder_atomically, sweep_unfinished
 from medi2i.io.masks import write_mask_nifti
 
 _FOLDERS = ("drr", "xray", "truth")
@@ -49,7 +49,8 @@ def write_phantom_dataset(
 
     Args:
         config: what to render.
-        out: folder that doesn't exist yet or is empty; it appears complete or not at all.
+        out: folder that doesn't exist yet or is empty; it appears complete or not at all. What a killed run
+            of the same name left beside it is removed.
         progress: called with (done, total) after each view.
 
     Returns:
@@ -68,6 +69,7 @@ def write_phantom_dataset(
             expected="a new or empty folder",
             remedy="choose another folder or remove this one",
         )
+    sweep_unfinished(out.parent, name=out.name)
     replace_folder_atomically(out, lambda folder: _write_folders(config, folder, progress))
     sources, targets = (
         count * config.views_per_patient for count in (config.source_patients, config.target_patients)

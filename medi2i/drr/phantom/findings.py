@@ -66,7 +66,12 @@ class Finding:
         """Plain values for JSON, without what doesn't apply."""
         values = {name: getattr(self, name) for name in ("kind", "side", "rib", "center_mm", "radius_mm")}
         return {
-            name: list(value) if isinstance(value, tuple) else value
+            # to 0.01 mm: what a float has beyond that says nothing
+            name: [round(part, 2) for part in value]
+            if isinstance(value, tuple)
+            else round(value, 2)
+            if isinstance(value, float)
+            else value
             for name, value in values.items()
             if value is not None
         }

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, model_validator
 
 from medi2i.config import Config
 from medi2i.drr.phantom.abdomen import paint_abdomen
@@ -44,8 +45,14 @@ ORGANS = (
 )
 
 
+MOST_VOXELS = 40_000_000
+
+
 class PatientConfig(Config):
     """What phantom patients are made of.
+
+    The grid may have 40 million voxels at most. A patient takes some 45 bytes a voxel while it is built and
+    rendered: 2 GB at the limit, for each worker.
 
     Attributes:
         voxel_mm: sides of a voxel to the right, front and head.
@@ -58,6 +65,25 @@ class PatientConfig(Config):
     field_mm: tuple[PositiveFloat, PositiveFloat, PositiveFloat] = (400.0, 308.0, 416.0)
     noise_hu: float = Field(default=12.0, ge=0)
     findings: FindingsConfig = FindingsConfig()
+
+    @model_validator(mode="after")
+    def _grid_fits_into_memory(self) -> PatientConfig:
+        counts = self.voxels
+        if math.prod(counts) > MOST_VOXELS:
+            sides = " x ".join(map(str, counts))
+            raise ValueError(
+                f"voxel_mm and field_mm make {sides} = {math.prod(counts) / 1e6:.0f} million voxels, "
+                f"more than {MOST_VOXELS / 1e6:.0f} million: set larger voxel_mm or a smaller field_mm"
+            )
+        return self
+
+    @property
+    def voxels(self) -> tuple[int, int, int]:
+        """Number of voxels along each axis."""
+        i, j, k = (
+            max(2, round(side / voxel)) for side, voxel in zip(self.field_mm, self.voxel_mm, strict=True)
+        )
+        return i, j, k
 
     @property
     def structures(self) -> tuple[str, ...]:
@@ -137,9 +163,7 @@ def build_patient(
 
 def _make_grid(config: PatientConfig, physique: Physique) -> tuple[Grid, Float64[np.ndarray, "4 4"]]:
     """Voxel centres in the average body's millimetres, and the affine in the patient's."""
-    counts = [
-        max(2, round(side / voxel)) for side, voxel in zip(config.field_mm, config.voxel_mm, strict=True)
-    ]
+    counts = config.voxels
     affine = np.diag([*config.voxel_mm, 1.0])
     affine[:3, 3] = [-(count - 1) / 2 * voxel for count, voxel in zip(counts, config.voxel_mm, strict=True)]
     size = (physique.width, physique.depth, physique.height)

@@ -23,6 +23,9 @@ _HALF_THICKNESS_MM = 3.7
 _OFFSET_MM = 5.2
 _REACH_MM = 8.0
 _MARGIN_MM = 10.0
+_LEVELLING = 0.07
+# how much thinner, and less dense, a rib is at the side than behind
+_THINNER, _LIGHTER = 0.3, 0.35
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +39,8 @@ class _Shell:
         height: z in mm.
         outside: mm outside the pleura.
         radius: of the chest there, mm.
-        turned: share of half a turn from where ribs begin.
-        bent: turned ** 0.35; ribs fall as turned ** 1.35.
+        fallen: share of a rib's descent at this angle; steepness: its derivative, per radian.
+        lateral: 1 at the side of the chest, 0 behind and in front.
     """
 
     index: np.ndarray
@@ -46,8 +49,9 @@ class _Shell:
     height: Float32[np.ndarray, " N"]
     outside: Float32[np.ndarray, " N"]
     radius: Float32[np.ndarray, " N"]
-    turned: Float32[np.ndarray, " N"]
-    bent: Float32[np.ndarray, " N"]
+    fallen: Float32[np.ndarray, " N"]
+    steepness: Float32[np.ndarray, " N"]
+    lateral: Float32[np.ndarray, " N"]
 
 
 def paint_ribs(
@@ -68,9 +72,9 @@ def paint_ribs(
     field.reshape(-1)[shell.index] = near
     _join_heads(field, box, sections, physique, missing)
     trabeculae = rng.standard_normal(box.shape, dtype=np.float32) * np.float32(30.0)
-    paint_bone(
-        canvas, box, field, trabeculae + np.float32(90.0), density=0.92 * physique.bone_density, cortex_mm=1.5
-    )
+    density = np.full(box.shape, np.float32(0.92 * physique.bone_density))
+    density.reshape(-1)[shell.index] *= 1 - np.float32(_LIGHTER) * shell.lateral
+    paint_bone(canvas, box, field, trabeculae + np.float32(90.0), density=density, cortex_mm=1.5)
     canvas.label_bone("ribs", box, field < 0)
 
 
@@ -95,10 +99,25 @@ def _find_shell(box: Grid, sections: Sections) -> _Shell:
     angle, height, outside, radius = (
         part[kept].astype(np.float32) for part in (angle, z, outside, np.sqrt(width * reach))
     )
-    turned = np.clip((angle - np.float32(np.deg2rad(_START_DEG))) / np.float32(np.pi), 0, 1)
-    return _Shell(
-        index[kept], x[kept] > 0, angle, height, outside, radius, turned, turned ** np.float32(0.35)
-    )
+    fallen, steepness = _descent(angle)
+    lateral = np.sin(angle) ** 4
+    return _Shell(index[kept], x[kept] > 0, angle, height, outside, radius, fallen, steepness, lateral)
+
+
+def _descent(angle: Float32[np.ndarray, " N"]) -> tuple[Float32[np.ndarray, " N"], Float32[np.ndarray, " N"]]:
+    """Share of a rib's fall, and its derivative per radian: t ** 1.35 with a gentler slope at the side.
+
+    t is the share of half a turn from where ribs begin. At the side the beam runs along the rib, so that a
+    steep one would close the gap to its neighbour.
+    """
+    begin = np.float32(np.deg2rad(_START_DEG))
+    turned = np.clip((angle - begin) / np.float32(np.pi), 0, 1)
+    side = np.float32(0.5 - _START_DEG / 180)
+    wave = np.float32(np.pi) / side
+    fallen = turned ** np.float32(1.35) + np.float32(_LEVELLING) * np.sin(wave * turned)
+    slope = np.float32(1.35) * turned ** np.float32(0.35)
+    slope += np.float32(_LEVELLING) * wave * np.cos(wave * turned)
+    return fallen, slope / np.float32(np.pi)
 
 
 def _rib_distance(
@@ -106,19 +125,22 @@ def _rib_distance(
 ) -> tuple[np.ndarray, Float32[np.ndarray, " M"]]:
     """Voxels near one pair of ribs, and about mm to the ribs' surface."""
     size = 0.82 if number in (0, 10, 11) else 1.0
-    half_height, half_thickness = physique.rib_height_mm / 2 * size, _HALF_THICKNESS_MM * size
+    half_height = physique.rib_height_mm / 2 * size
     drop = np.float32(physique.rib_drop * _DROP_MM[number])
-    above = shell.height - np.float32(thoracic_heights()[number] + 4.0) + drop * shell.turned * shell.bent
+    above = shell.height - np.float32(thoracic_heights()[number] + 4.0) + drop * shell.fallen
     places = np.flatnonzero(np.abs(above) < 2.5 * half_height)
     angle, radius = shell.angle[places], shell.radius[places]
+    half_thickness = np.float32(_HALF_THICKNESS_MM * size) * (
+        1 - np.float32(_THINNER) * shell.lateral[places]
+    )
     # a band that slopes is taller along z than across itself
-    slope = drop * np.float32(1.35 / np.pi) * shell.bent[places] / radius
+    slope = drop * shell.steepness[places] / radius
     end, start = np.float32(np.deg2rad(_END_DEG[number])), np.float32(np.deg2rad(_START_DEG))
     beyond = np.maximum(np.maximum(angle - end, start - angle), 0) * radius
     square = above[places] ** 2 / ((1 + slope * slope) * np.float32(half_height**2))
-    square += (shell.outside[places] - np.float32(_OFFSET_MM)) ** 2 / np.float32(half_thickness**2)
-    square += beyond**2 / np.float32(half_thickness**2)
-    return places, (np.sqrt(square) - 1) * np.float32(half_thickness)
+    square += (shell.outside[places] - np.float32(_OFFSET_MM)) ** 2 / half_thickness**2
+    square += beyond**2 / half_thickness**2
+    return places, (np.sqrt(square) - 1) * half_thickness
 
 
 def _join_heads(

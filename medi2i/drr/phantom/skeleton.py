@@ -45,7 +45,7 @@ def paint_bone(
     field: Float32[np.ndarray, "I J K"],
     texture: Float32[np.ndarray, "I J K"] | float,
     *,
-    density: float,
+    density: float | Float32[np.ndarray, "I J K"],
     cortex_mm: float,
 ) -> None:
     """Compact bone with spongy bone inside it.
@@ -54,7 +54,7 @@ def paint_bone(
         canvas: where.
         box, field: the bone's shape.
         texture: HU added to the spongy bone.
-        density: 1 for an average adult.
+        density: 1 for an average adult, for the bone or voxel by voxel.
         cortex_mm: thickness of the compact bone.
     """
     canvas.paint(box, field, CORTEX_HU * density)

@@ -121,7 +121,8 @@ def _take_film(
     paths = projection.line_integral[None] if projection.materials_mm is None else projection.materials_mm
     return render_film(
         torch.from_numpy(paths),
-        _distribution(site).sample(generator),
+        # stomach and effusions have their levels, as in patients who stand
+        _distribution(site).sample(generator, view=config.view, upright=True),
         spacing_mm=camera.detector_spacing_mm,
         magnification=camera.magnification,
         generator=generator,

@@ -2,16 +2,17 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from medi2i.drr.film import FilmConfig, MarkerConfig, render_film
+from medi2i.drr.film import CollimationConfig, FilmConfig, MarkerConfig, render_film
 from medi2i.drr.film.annotation import draw_marker
+from medi2i.drr.film.beam import collimate
 
-CPU = torch.device("cpu")
 SHAPE, SPACING_MM = (200, 160), (1.0, 1.25)
+FREE = torch.ones(SHAPE, dtype=torch.bool)
 
 
 def ink(**settings) -> torch.Tensor:
     config = MarkerConfig.model_validate({"height_mm": 24.0, "margin": 0.05} | settings)
-    return draw_marker(SHAPE, config, spacing_mm=SPACING_MM, device=CPU)
+    return draw_marker(FREE, config, spacing_mm=SPACING_MM)
 
 
 def box(drawn: torch.Tensor) -> tuple[int, int, int, int]:
@@ -56,10 +57,70 @@ def test_nothing_but_letters_can_be_written():
             MarkerConfig(words=text)
 
 
-def test_a_marker_that_does_not_fit_is_cut_off():
-    drawn = draw_marker((8, 8), MarkerConfig(height_mm=60.0), spacing_mm=(1.0, 1.0), device=CPU)
+def test_words_are_drawn_with_strokes_as_much_thinner_as_they_are_smaller():
+    """The upright of an I below an R: strokes of 0.7 / 6 of a letter's height, 0.6 of that for words."""
+    config = MarkerConfig(height_mm=60.0, words="I")
+    drawn = draw_marker(torch.ones(800, 500, dtype=torch.bool), config, spacing_mm=(0.25, 0.25))
+    top, bottom, left, _ = box(drawn)
+    letter = drawn[: top + int(66 / 0.25)]
+    # below the R's bowl and beside its leg its upright is alone at the left
+    upright = float(letter[int(top + 50 / 0.25), left : left + int(15 / 0.25)].sum()) * 0.25
+    word = float(drawn[int(bottom - 18 / 0.25)].sum()) * 0.25
+    assert upright == pytest.approx(7.0, abs=0.1)
+    assert word == pytest.approx(0.6 * 7.0, abs=0.1)
+
+
+def test_a_marker_that_does_not_fit_is_not_drawn():
+    free = torch.ones(8, 8, dtype=torch.bool)
+    drawn = draw_marker(free, MarkerConfig(height_mm=60.0), spacing_mm=(1.0, 1.0))
     assert drawn.shape == (8, 8)
-    assert drawn.max() == 1
+    assert drawn.max() == 0
+    assert draw_marker(~FREE, MarkerConfig(), spacing_mm=SPACING_MM).max() == 0
+
+
+@pytest.mark.parametrize("corner", [{"side": "R"}, {"side": "L"}, {"side": "L", "at_bottom": True}])
+def test_a_marker_moves_whole_into_a_turned_field_and_no_further(corner):
+    collimation = CollimationConfig(border=(0.15, 0.15, 0.15, 0.15), rotation_deg=3.0)
+    _, free = collimate(SHAPE, collimation, spacing_mm=SPACING_MM, device=torch.device("cpu"))
+    settings = corner | {"words": "ERECT", "box": True}
+    plain, moved = (
+        ink(**settings),
+        draw_marker(
+            free,
+            MarkerConfig.model_validate({"height_mm": 24.0, "margin": 0.05} | settings),
+            spacing_mm=SPACING_MM,
+        ),
+    )
+    assert (plain[~free] > 0).any()
+    assert not (moved[~free] > 0).any()
+    assert float(moved.sum()) == pytest.approx(float(plain.sum()), rel=1e-3)
+    (top, bottom, left, right), (first, last, start, end) = box(moved), box(plain)
+    assert (bottom - top, right - left) == (last - first, end - start)
+    # within 4 mm of clearance and what the turn takes over its length: it stands at the field's corner
+    rows, columns = torch.nonzero(free, as_tuple=True)
+    beside = left - int(columns.min()) if corner["side"] == "R" else int(columns.max()) - right
+    above = int(rows.max()) - bottom if "at_bottom" in corner else top - int(rows.min())
+    assert beside * 1.25 < 16
+    assert above * 1.0 < 16
+
+
+@pytest.mark.parametrize(
+    ("words", "pa_upright", "ap_upright", "ap_lying"),
+    [
+        (None, True, True, True),
+        ("PA", True, False, False),
+        ("AP", False, True, True),
+        ("PORTABLE", False, True, True),
+        ("SUPINE", False, False, True),
+        ("ERECT", True, True, False),
+    ],
+)
+def test_words_agree_with_view_and_posture(words, pa_upright, ap_upright, ap_lying):
+    marker = MarkerConfig(words=words)
+    assert marker.agrees_with("PA", upright=True) is pa_upright
+    assert marker.agrees_with("AP", upright=True) is ap_upright
+    assert marker.agrees_with("AP", upright=False) is ap_lying
+    assert marker.agrees_with("left lateral", upright=True) is (words in (None, "ERECT"))
 
 
 @pytest.mark.parametrize("kind", ["electronic", "lead"])
@@ -78,7 +139,7 @@ def test_the_marker_is_bright_on_the_film_and_its_mask_says_where(kind):
         )
     plain, marked = films
     assert not plain.annotation.any()
-    core = draw_marker(SHAPE, MarkerConfig(kind=kind, height_mm=24.0), spacing_mm=SPACING_MM, device=CPU) == 1
+    core = draw_marker(FREE, MarkerConfig(kind=kind, height_mm=24.0), spacing_mm=SPACING_MM) == 1
     assert marked.annotation[core].all()
     assert 0 < marked.annotation.sum() < 0.05 * marked.annotation.numel()
     assert float(marked.brightness()[core].mean()) > 0.9 > 0.5 > float(plain.brightness()[core].mean())

@@ -73,10 +73,53 @@ def test_the_range_is_that_of_the_counted_pixels():
     image = torch.arange(101.0).repeat(101, 1)
     image[50:] = 1000.0
     counted = image < 999
-    config = DisplayConfig(lower_percentile=10.0, upper_percentile=90.0)
+    config = DisplayConfig(lower_percentile=10.0, upper_percentile=90.0, reserve=0.0, middle=None)
     found = scale_to_range(image, config, counted=counted)
     assert_close(found[0, [5, 10, 50, 90, 95]], torch.tensor([0.0, 0.0, 0.5, 1.0, 1.0]))
     assert found[60, 60] == 1
+
+
+def test_what_lies_beyond_the_range_keeps_its_gradation():
+    """A reserve of 0.1: percentiles at 0.1 and 0.9; d ranges beyond, 0.1 exp(-8 d) is left to the end."""
+    image = torch.arange(101.0).repeat(101, 1)
+    config = DisplayConfig(lower_percentile=10.0, upper_percentile=90.0, reserve=0.1, middle=None)
+    found = scale_to_range(image, config, counted=image >= 0)[0]
+    assert_close(found[[10, 50, 90]], torch.tensor([0.1, 0.5, 0.9]))
+    fall = 0.1 * math.exp(-8 * 8 / 80)
+    assert_close(found[[2, 98]], torch.tensor([fall, 1 - fall]))
+    assert (found.diff() > 0).all()
+    # the slope goes on over the percentile
+    assert float(found[91] - found[90]) == pytest.approx(float(found[90] - found[89]), rel=0.06)
+
+
+@pytest.mark.parametrize("middle", [0.4, 0.5, 0.7])
+def test_the_median_of_a_skewed_patient_gets_the_stated_contrast(middle):
+    """Two thirds of the pixels are dense: without it their contrast is 0.75."""
+    image = torch.zeros(60, 60)
+    image[20:] = 3.0
+    image[40:, 30:] = 4.0
+    config = DisplayConfig(lower_percentile=0.0, upper_percentile=100.0, reserve=0.0, middle=None)
+    everywhere = image >= 0
+    assert float(scale_to_range(image, config, counted=everywhere)[30, 30]) == pytest.approx(0.75)
+    config = config.model_copy(update={"middle": middle})
+    found = scale_to_range(image, config, counted=everywhere)
+    assert float(found[30, 30]) == pytest.approx(middle)
+    assert (float(found[0, 0]), float(found[50, 50])) == (0.0, pytest.approx(1.0))
+    assert found.max() <= 1
+    # k x / (1 + (k - 1) x) with k = middle / (1 - middle) / 3, at x = 0.25
+    odds = middle / (1 - middle) / 3
+    image[0, 0] = 1.0
+    found = scale_to_range(image, config, counted=everywhere)
+    assert float(found[0, 0]) == pytest.approx(odds * 0.25 / (1 + (odds - 1) * 0.25))
+
+
+def test_the_median_is_moved_by_a_factor_of_5_on_its_odds_at_most():
+    image = torch.zeros(64, 64)
+    image[:4] = 1.0
+    image[4:60] = 0.9
+    config = DisplayConfig(lower_percentile=0.0, upper_percentile=100.0, reserve=0.0, middle=0.1)
+    # odds of 9 : 1 become 9 : 5
+    assert float(scale_to_range(image, config, counted=ALL)[30, 0]) == pytest.approx(9 / 14, rel=1e-4)
 
 
 def test_images_of_a_batch_have_ranges_of_their_own_and_flat_ones_become_0():

@@ -108,6 +108,33 @@ def test_the_two_sites_make_different_films():
     assert {film.grid is None for film in sites["site_b"]} == {True}
 
 
+def test_no_site_writes_words_that_contradict_the_view():
+    allowed = {"PA": {None, "PA", "ERECT"}, "AP": {None, "AP", "PORTABLE", "ERECT"}}
+    for name in ("site_a", "site_b"):
+        distribution = load_config(find_preset(name, "film"), FilmDistribution)
+        for view, words in allowed.items():
+            generator = torch.Generator().manual_seed(4)
+            films = [distribution.sample(generator, view=view) for _ in range(200)]
+            found = {film.marker.words for film in films if film.marker}
+            assert found <= words
+            assert name == "site_a" or len(found) >= 3
+            marked = sum(film.marker is not None for film in films)
+            assert marked == pytest.approx(200 * distribution.marker_probability, abs=25)
+
+
+def test_a_view_changes_nothing_but_the_marker():
+    distribution = load_config(find_preset("site_b", "film"), FilmDistribution)
+    base = distribution.base.model_copy(update={"marker": MarkerConfig(words="SUPINE")})
+    distribution = distribution.model_copy(update={"base": base, "marker_probability": 0.0})
+    for seed in range(5):
+        blind = distribution.sample(torch.Generator().manual_seed(seed))
+        seen = distribution.sample(torch.Generator().manual_seed(seed), view="PA")
+        lying = distribution.sample(torch.Generator().manual_seed(seed), view="AP", upright=False)
+        assert blind.marker.words == lying.marker.words == "SUPINE"
+        assert seen.marker == MarkerConfig()
+        assert seen.model_copy(update={"marker": blind.marker}) == blind
+
+
 def test_a_distribution_comes_back_from_its_yaml(tmp_path):
     distribution = load_config(find_preset("site_b", "film"), FilmDistribution)
     (tmp_path / "site.yaml").write_text(dump_config(distribution))

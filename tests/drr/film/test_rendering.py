@@ -65,11 +65,20 @@ def site(name: str) -> FilmConfig:
     "config", [FilmConfig(), site("site_a"), site("site_b")], ids=["default", "site_a", "site_b"]
 )
 def test_no_step_moves_an_edge(config):
-    """A faint square's edges stay within 0.05 px; a logarithm shifts the middle of a strong one."""
+    """A faint square's edges stay within 0.05 px.
+
+    A curve, as the logarithm for a strong one, shifts where the middle of the levels is without moving a
+    contour: here the median is that of the background, so it is left where it is.
+    """
     line_integral = torch.full((1, 151, 138), 2.5)
     line_integral[0, 45:103, 41:99] += 0.05
     config = quiet(config).model_copy(update={"collimation": None, "marker": None})
-    config = config.model_copy(update={"heel": config.heel.model_copy(update={"fall": 0.0})})
+    config = config.model_copy(
+        update={
+            "heel": config.heel.model_copy(update={"fall": 0.0}),
+            "display": config.display.model_copy(update={"middle": None}),
+        }
+    )
     bright = render(line_integral, config).brightness().double()
     for profile, edges in ((bright[60:90].mean(0), (41, 99)), (bright[:, 55:85].mean(1), (45, 103))):
         for edge in edges:
@@ -120,12 +129,24 @@ def test_a_film_is_the_same_on_any_number_of_threads():
     assert torch.equal(codes[0], codes[2])
 
 
-def test_lead_in_the_collimators_shade_is_no_annotation():
-    """The marker's 18 mm begin 0.04 of the sides from the corner; borders of a third hide them."""
-    for border, seen in ((0.33, False), (0.0, True)):
-        collimation = CollimationConfig(border=(border, 0.0, 0.0, 0.0), edge_mm=0.0)
-        film = render(shadow(), FilmConfig(marker=MarkerConfig(), collimation=collimation))
-        assert bool(film.annotation.any()) is seen
+@pytest.mark.parametrize("kind", ["lead", "electronic"])
+@pytest.mark.parametrize("shutter", ["none", "black"])
+def test_a_collimators_edge_cuts_no_marker(kind, shutter):
+    collimation = CollimationConfig(border=(0.1, 0.1, 0.1, 0.1), rotation_deg=-3.0, shutter=shutter)
+    marker = MarkerConfig(kind=kind, words="ERECT", height_mm=14.0)
+    whole = render(shadow(), FilmConfig(marker=marker)).annotation
+    film = render(shadow(), FilmConfig(marker=marker, collimation=collimation))
+    assert (whole & ~film.exposed).any()
+    assert not (film.annotation & ~film.exposed).any()
+    assert film.annotation.sum() == whole.sum()
+
+
+def test_a_marker_stands_where_the_drr_is_valid():
+    valid = torch.ones(129, 118, dtype=torch.bool)
+    valid[:20] = False
+    film = render(shadow(), FilmConfig(marker=MarkerConfig()), valid=valid)
+    assert film.annotation.any()
+    assert not (film.annotation & ~valid).any()
 
 
 def test_films_of_a_batch_are_the_films_of_its_images():
@@ -175,7 +196,8 @@ def test_direct_exposure_saturates():
     for saturation_ugy in (1e4, 20.0):
         exposure = ExposureConfig(saturation_ugy=saturation_ugy, electronic_noise_ugy=0.0)
         plain = DisplayConfig(latitude_compression=0.0, band_gains=(1.0, 1.0, 1.0), edge_limit=1e9)
-        display = plain.model_copy(update={"lower_percentile": 0.0, "upper_percentile": 100.0})
+        whole = {"lower_percentile": 0.0, "upper_percentile": 100.0, "reserve": 0.0, "middle": None}
+        display = plain.model_copy(update=whole)
         bright = render(paths, FilmConfig(exposure=exposure, display=display)).brightness()
         apart.append(float((bright[70:90, 5:12].mean() - bright[5:25, 5:12].mean()).abs()))
         assert bright[:, 5:12].mean() < 0.2

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel
 import numpy as np
@@ -22,7 +23,7 @@ from medi2i.drr.phantom import (
     SiteConfig,
     write_phantom_dataset,
 )
-from medi2i.drr.phantom.views import film_codes, masks_of, phantom_patient, phantom_views
+from medi2i.drr.phantom.views import _take_film, film_codes, masks_of, phantom_patient, phantom_views
 from medi2i.errors import ConfigError, OutputExistsError, UsageError
 
 SMALL = PhantomConfig(
@@ -117,6 +118,11 @@ def test_views_say_pose_site_findings_and_geometry(written):
     kinds = {finding["kind"] for finding in first["findings"]}
     assert kinds == {"nodule", "missing_rib"}
     assert all(finding["rib"] in range(4, 10) for finding in first["findings"] if "rib" in finding)
+    (nodule, *_) = (finding for finding in first["findings"] if finding["kind"] == "nodule")
+    lengths = [*nodule["center_mm"], nodule["radius_mm"]]
+    assert all(length == round(length, 2) for length in lengths)
+    exact = next(f for f in phantom_patient(SMALL, 0).findings if f.kind == "nodule")
+    np.testing.assert_allclose(lengths, [*exact.center_mm, exact.radius_mm], atol=0.005001)
     assert "site" not in first
     sites = {view["site"]: view["bits_stored"] for name in ("truth", "xray") for view in views[name]["views"]}
     assert sites.items() <= {"site_a": 12, "ward": 10}.items()
@@ -200,6 +206,58 @@ def test_a_full_scale_that_a_ray_exceeds_is_refused_and_leaves_nothing(tmp_path)
     with pytest.raises(UsageError, match="drr_full_scale"):
         write_phantom_dataset(SMALL.model_copy(update={"drr_full_scale": 2.0}), tmp_path / "set")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_leftovers_of_a_killed_run_of_the_same_name_are_removed_and_no_others(tmp_path):
+    killed = tmp_path / ".medi2i-unfinished-0a1b2c3d-set"
+    others = [
+        tmp_path / name
+        for name in (
+            ".medi2i-unfinished-0a1b2c3d-other",
+            ".medi2i-unfinished-0a1b2c3d-my-set",
+            ".medi2i-unfinished-0a1b2c3d-set2",
+            "set2",
+        )
+    ]
+    for folder in (killed, *others):
+        (folder / "drr").mkdir(parents=True)
+    with pytest.raises(UsageError, match="drr_full_scale"):
+        write_phantom_dataset(SMALL.model_copy(update={"drr_full_scale": 2.0}), tmp_path / "set")
+    assert sorted(tmp_path.iterdir()) == sorted(others)
+
+
+def test_a_folder_in_use_keeps_leftovers_beside_it(tmp_path):
+    leftover = tmp_path / ".medi2i-unfinished-0a1b2c3d-set"
+    leftover.mkdir()
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set/mine.txt").write_text("keep")
+    with pytest.raises(OutputExistsError):
+        write_phantom_dataset(SMALL, tmp_path / "set")
+    assert leftover.is_dir()
+
+
+def test_films_of_upright_patients_in_pa_view_say_nothing_else(monkeypatch):
+    """What marker each film gets, over enough patients that every marker of the site would be drawn."""
+    taken = []
+
+    def remember(paths, config, **settings):
+        taken.append(config.marker.words if config.marker else None)
+        return "film"
+
+    monkeypatch.setattr("medi2i.drr.phantom.views.render_film", remember)
+    site = SiteConfig(film="site_b")
+    camera = SimpleNamespace(detector_spacing_mm=(1.0, 1.0), magnification=1.1)
+    projection = SimpleNamespace(
+        line_integral=np.zeros((4, 4)), materials_mm=None, valid=np.ones((4, 4), bool)
+    )
+    found = {}
+    for view in ("PA", "AP"):
+        config = SMALL.model_copy(update={"view": view})
+        taken.clear()
+        for number in range(60):
+            _take_film(config, site, projection, camera, number, 0)
+        found[view] = set(taken)
+    assert found == {"PA": {None, "PA", "ERECT"}, "AP": {None, "AP", "PORTABLE", "ERECT"}}
 
 
 def test_progress_counts_views(tmp_path):

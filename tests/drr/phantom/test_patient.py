@@ -1,15 +1,21 @@
 """Phantom patients: anatomy in its place, findings as recorded, everything by seed."""
 
+import math
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 from scipy.ndimage import distance_transform_edt, label
+from scipy.signal import find_peaks
 
-from medi2i.drr.phantom import ORGANS, FindingsConfig, PatientConfig, sample_patient
+from medi2i.config import validate_config
+from medi2i.drr.phantom import ORGANS, FindingsConfig, PatientConfig, PhantomConfig, sample_patient
 from medi2i.drr.phantom.findings import MASKED_FINDINGS, FindingsPlan, sample_findings
 from medi2i.drr.phantom.patient import build_patient
 from medi2i.drr.phantom.physique import Physique, sample_physique
+from medi2i.errors import ConfigError
 
 COARSE = PatientConfig(voxel_mm=(5.0, 5.0, 5.0))
 ALL = COARSE.model_copy(update={"findings": FindingsConfig(nodule=1, effusion=1, missing_rib=1, pacemaker=1)})
@@ -136,6 +142,38 @@ def test_a_slice_beside_the_spine_cuts_twelve_ribs_a_side():
         place = round((x - patient.volume.affine[0, 3]) / 3)
         _, count = label(ribs[place][:45])  # the back half
         assert count == 12
+
+
+def test_ribs_are_apart_where_the_chest_wall_is_seen_in_tangent():
+    """From the front, the outer chest wall shows ribs one by one: bone and gap in turns."""
+    fine = COARSE.model_copy(update={"voxel_mm": (2.5, 2.5, 2.5), "noise_hu": 0.0})
+    patient = build(config=fine)
+    lungs = patient.labels.mask("left_lung") | patient.labels.mask("right_lung")
+    bone_mm = np.where(patient.labels.mask("ribs"), patient.volume.hounsfield, 0).clip(0).sum(axis=1) * 2.5e-3
+    z = np.arange(lungs.shape[2]) * 2.5 + patient.volume.affine[2, 3]
+    for outward in (-1, 1):
+        profile = []
+        for k in np.flatnonzero((z > -90) & (z < 40)):
+            columns = np.flatnonzero(lungs[:, :, k].any(axis=1))
+            edge = columns[-1] if outward > 0 else columns[0]
+            profile.append(bone_mm[edge + outward : edge + outward * 5 : outward, k].mean())
+        profile = np.array(profile)
+        peaks, _ = find_peaks(profile, prominence=0.3 * profile.max())
+        assert 4 <= len(peaks) <= 6  # 130 mm at a pitch of 22 to 27 mm
+        valleys = [profile[a:b].min() for a, b in pairwise(peaks)]
+        assert max(valleys) < 0.6 * profile[peaks].min()
+
+
+@pytest.mark.parametrize(("voxel_mm", "millions"), [((0.5, 0.5, 0.5), 410), ((1.0, 1.0, 1.0), 51)])
+def test_a_grid_that_takes_too_much_memory_is_refused(voxel_mm, millions):
+    with pytest.raises(ConfigError, match=rf"= {millions} million voxels, more than 40 million: set larger"):
+        validate_config({"patient": {"voxel_mm": voxel_mm}}, PhantomConfig, "test")
+
+
+def test_the_largest_grid_is_40_million_voxels():
+    assert math.prod(PatientConfig(voxel_mm=(1.0, 1.0, 1.0), field_mm=(400.0, 250.0, 400.0)).voxels) == 40e6
+    with pytest.raises(ValidationError, match="voxels"):
+        PatientConfig(voxel_mm=(1.0, 1.0, 1.0), field_mm=(400.0, 250.0, 401.0))
 
 
 def test_same_seed_same_patient_and_another_seed_another(several):
