@@ -56,7 +56,9 @@ def read_label_map(
             remedy=f"put {_stem(path)}.json (or .csv) with names beside it, or set structures.label_names",
         )
     found = label_volume_from_map(labels, names, affine)
-    notes = (f"label values without a name, which count as background: {_list(unnamed)}",) if unnamed else ()
+    notes: tuple[str, ...] = ()
+    if unnamed:
+        notes += (f"label values without a name, which count as background: {_list(unnamed)}",)
     if not known:
         notes += ("label values have their names from structures.label_names: the file has none of its own",)
     return LabelVolume(found.codes, found.membership, found.structures, found.affine, notes)
