@@ -20,9 +20,9 @@ class SiteConfig(Config):
         film: a preset of configs/film, or the ranges themselves.
     """
 
-    name: str = Field(default="site_a", min_length=1)
+    name: str = Field(default="one_protocol", min_length=1)
     weight: PositiveFloat = 1.0
-    film: str | FilmDistribution = "site_a"
+    film: str | FilmDistribution = "one_protocol"
 
     def distribution(self) -> FilmDistribution:
         """The ranges of this site's films.

@@ -125,7 +125,7 @@ def test_views_say_pose_site_findings_and_geometry(written):
     np.testing.assert_allclose(lengths, [*exact.center_mm, exact.radius_mm], atol=0.005001)
     assert "site" not in first
     sites = {view["site"]: view["bits_stored"] for name in ("truth", "xray") for view in views[name]["views"]}
-    assert sites.items() <= {"site_a": 12, "ward": 10}.items()
+    assert sites.items() <= {"one_protocol": 12, "ward": 10}.items()
     assert views["truth"]["views"][0]["pose"] == first["pose"]
     assert first["isocenter_spacing_mm"] == pytest.approx([8 / 1.125, 9 / 1.125])
 
