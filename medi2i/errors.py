@@ -113,6 +113,10 @@ class NonFiniteLossError(Medi2iError):
     """A loss became NaN or infinite; the last good checkpoint is kept."""
 
 
+class CollapsedTrainingError(Medi2iError):
+    """A training has settled in a trivial solution, in which more steps teach nothing."""
+
+
 class EnvironmentProblemError(Medi2iError):
     """The machine or working directory keeps a library from working."""
 

@@ -76,7 +76,8 @@ class Translator:
 
         The network sees the image at working scale. When that is smaller than the image, the detail the
         network did not see (image minus its smoothed self) is added back, scaled by how much the network
-        changed the contrast of the detail it did see (a Laplacian pyramid of two levels).
+        changed the contrast of the detail it did see (a Laplacian pyramid of two levels). A method of any
+        size gets the image as it is.
 
         Raises:
             CheckpointError: the network's output is not finite.
@@ -84,7 +85,8 @@ class Translator:
         full = torch.from_numpy(image)[None]
         mask = torch.from_numpy(valid).float()[None]
         rows, columns = image.shape
-        shape = working_shape(rows, columns, self.data.working_size)
+        working_size = None if self.adapter.any_size else self.data.working_size
+        shape = working_shape(rows, columns, working_size)
         small = resize(full, shape)
         small_valid = (resize(mask, shape) > 0.5).float()
         translated = translate_whole(self.adapter, small, small_valid, direction, self.device)

@@ -83,6 +83,7 @@ class DomainAdapter(nn.Module, ABC):
     needs_attributes: ClassVar[bool] = False
     multimodal: ClassVar[bool] = False
     bidirectional: ClassVar[bool] = True
+    any_size: ClassVar[bool] = False  # sees images at a scale of its own: translates them at their own matrix
     size_multiple: int = 1
 
     @abstractmethod

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from medi2i.adapters.base import AdamConfig, Batch, Direction, DomainAdapter, Player, Shared
 from medi2i.adapters.image_pool import ImagePool
 from medi2i.config import Config
-from medi2i.losses import StructureLossConfig, TranslationPair
+from medi2i.losses import StructureLossConfig, StructureLosses, TranslationPair
 from medi2i.losses.adversarial import least_squares
 from medi2i.losses.cycle import CycleKind, cycle_distance
 from medi2i.networks.augmentation import DiscriminatorAugmentationConfig, augment_pair
@@ -69,7 +69,7 @@ class CycleGAN(DomainAdapter):
         self.target_to_source: nn.Module = config.generator.build(seed=seed + 1)
         self.target_discriminator: nn.Module = config.discriminator.build(seed=seed + 2)
         self.source_discriminator: nn.Module = config.discriminator.build(seed=seed + 3)
-        self.structure_losses = nn.ModuleList(loss.build() for loss in config.structure_losses)
+        self.structure_losses = StructureLosses(config.structure_losses)
         self._target_pool = ImagePool(config.pool_size)
         self._source_pool = ImagePool(config.pool_size)
         self.players = (Player("generators", ("source_to_target", "target_to_source"), config.optimizer),)
@@ -139,7 +139,8 @@ class CycleGAN(DomainAdapter):
             losses["identity_source"] = identity_weights[1] * masked_mean(
                 (identity_source - batch.source).abs(), batch.source_valid
             )
-        return losses | self._structure_terms(batch, translated, back)
+        losses |= self._structure_terms(batch, translated, back)
+        return losses | self._further_terms(batch, shared, translated, back)
 
     @staticmethod
     def _translate_and_keep(
@@ -162,13 +163,13 @@ class CycleGAN(DomainAdapter):
         pairs = {"source": forward}
         if self.config.structure_losses_on == "both":
             pairs["target"] = TranslationPair(batch.target, back, None, batch.target_valid)
-        return {
-            f"{config.name}_{index}_{domain}": config.weight * loss(pair)
-            for index, (config, loss) in enumerate(
-                zip(self.config.structure_losses, self.structure_losses, strict=True)
-            )
-            for domain, pair in pairs.items()
-        }
+        return self.structure_losses.terms(pairs, batch.step)
+
+    def _further_terms(
+        self, batch: Batch, shared: Shared, translated: Tensor, back: Tensor
+    ) -> dict[str, Tensor]:
+        """What a method built on this one adds to the generators' losses; nothing here."""
+        return {}
 
     def _discriminator_losses(self, batch: Batch, shared: Shared) -> dict[str, Tensor]:
         joint = shared.values["joint"]
@@ -206,10 +207,10 @@ class CycleGAN(DomainAdapter):
         self, discriminator: nn.Module, image: Tensor, valid: Tensor, batch: Batch, *, real: bool
     ) -> Tensor:
         """Least-squares distance of the valid patches' logits from 'real' or 'translated'."""
-        image = _blacken(image, valid)
+        image = blacken(image, valid)
         if self.config.augmentation is not None:
             image, valid = augment_pair(image, valid, self.config.augmentation, batch.device)
-            image = _blacken(image, valid)
+            image = blacken(image, valid)
         logits = discriminator(image)
         weight = nn.functional.adaptive_avg_pool2d(valid, logits.shape[-2:])
         return least_squares(logits, target_is_real=real, weight=weight)
@@ -224,6 +225,6 @@ class CycleGAN(DomainAdapter):
         self._source_pool.load(state["source_pool"].to(device))
 
 
-def _blacken(image: Tensor, valid: Tensor) -> Tensor:
+def blacken(image: Tensor, valid: Tensor) -> Tensor:
     """Invalid pixels are black, in both domains."""
     return torch.where(valid > 0, image, torch.full_like(image, -1))

@@ -6,19 +6,50 @@ from typing import Annotated
 
 from pydantic import Field
 
+from medi2i.losses.attenuation import AttenuationConfig
 from medi2i.losses.base import StructureLoss, TranslationPair
+from medi2i.losses.edge import EdgeConfig
 from medi2i.losses.gradient_correlation import GradientCorrelationConfig
+from medi2i.losses.lncc import LNCCConfig
+from medi2i.losses.lsesim import LSeSimConfig
 from medi2i.losses.mind import MINDConfig
+from medi2i.losses.ms_ssim import MSSSIMConfig
+from medi2i.losses.mutual_information import MutualInformationConfig
+from medi2i.losses.ngf import NGFConfig
+from medi2i.losses.segmentation_consistency import SegmentationConsistencyConfig
+from medi2i.losses.ssim import SSIMConfig
+from medi2i.losses.structure import StructureLosses, require_possible
 
 StructureLossConfig = Annotated[
-    GradientCorrelationConfig | MINDConfig,
+    AttenuationConfig
+    | EdgeConfig
+    | GradientCorrelationConfig
+    | LNCCConfig
+    | LSeSimConfig
+    | MINDConfig
+    | MSSSIMConfig
+    | MutualInformationConfig
+    | NGFConfig
+    | SegmentationConsistencyConfig
+    | SSIMConfig,
     Field(discriminator="name"),
 ]
 
 __all__ = [
+    "AttenuationConfig",
+    "EdgeConfig",
     "GradientCorrelationConfig",
+    "LNCCConfig",
+    "LSeSimConfig",
     "MINDConfig",
+    "MSSSIMConfig",
+    "MutualInformationConfig",
+    "NGFConfig",
+    "SSIMConfig",
+    "SegmentationConsistencyConfig",
     "StructureLoss",
     "StructureLossConfig",
+    "StructureLosses",
     "TranslationPair",
+    "require_possible",
 ]

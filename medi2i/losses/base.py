@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 from jaxtyping import Bool, Float
 from pydantic import Field
@@ -32,22 +33,57 @@ class TranslationPair:
 class StructureLoss(nn.Module, ABC):
     """A loss between an image and its translation; its weight is the config's, applied by the adapter."""
 
+    def applies_to(self, pair: TranslationPair) -> bool:
+        """Whether what is known of the image is enough for this loss; most need nothing."""
+        return True
+
     @abstractmethod
     def forward(self, pair: TranslationPair) -> Float[Tensor, ""]:
         """Mean over the batch, without the config's weight; 0 when the structure is kept."""
 
 
-class StructureLossSettings(Config):
+class StructureLossSettings(Config, ABC):
     """Settings that all structure losses have.
 
     Attributes:
+        name: which loss; a subclass gives the one value it may have.
         weight: factor of the loss in the sum that the generators minimise.
         mask_weight: m: pixels in any structure weigh 1 + m, other valid pixels 1. Images without masks (the
             target domain's) weigh 1 everywhere.
+        warmup_steps: over so many first steps the weight rises linearly from 0; 0: the whole weight at once.
+        every: k: computed in the k-th, 2k-th, ... step only, then with k times the weight, so that the mean
+            over steps is the weight (lazy regularisation: Karras et al., StyleGAN2, CVPR 2020, section 3.1).
     """
 
+    requires_masks: ClassVar[bool] = False  # whether the loss says nothing without them
+    requires_segmenter: ClassVar[bool] = False
+
+    name: str
     weight: float = Field(default=1.0, ge=0)
     mask_weight: float = Field(default=0.0, ge=0)
+    warmup_steps: int = Field(default=0, ge=0)
+    every: int = Field(default=1, ge=1)
+
+    @abstractmethod
+    def build(self) -> StructureLoss:
+        """The loss these settings describe."""
+
+    @property
+    def wants_masks(self) -> bool:
+        """Whether the loss uses the source's masks where there are some."""
+        return self.requires_masks or self.mask_weight > 0
+
+    def weight_at(self, step: int) -> float:
+        """Weight in a step, warm-up and `every` included; 0 where the loss is not due.
+
+        Args:
+            step: finished steps before this one, as `Batch.step` counts.
+        """
+        # steps are logged by how many are finished: what is due in every 10th is then in every 10th line
+        if (step + 1) % self.every:
+            return 0.0
+        warm = min(1.0, (step + 1) / self.warmup_steps) if self.warmup_steps else 1.0
+        return self.weight * self.every * warm
 
 
 def pixel_weight(pair: TranslationPair, mask_weight: float) -> Float[Tensor, "B 1 H W"] | None:

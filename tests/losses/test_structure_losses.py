@@ -37,7 +37,7 @@ def test_the_union_builds_the_named_loss_from_plain_values():
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        ({"name": "mint"}, "'gradient_correlation', 'mind'"),
+        ({"name": "mint"}, "'gradient_correlation', 'lncc', 'lsesim', 'mind'"),
         ({"name": "mind", "mask_wieght": 1}, "did you mean 'mask_weight'"),
         ({"name": "mind", "neighbours": 6}, "4 or 8"),
         ({"name": "mind", "weight": -1}, "greater than or equal to 0"),
