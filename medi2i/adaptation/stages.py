@@ -38,6 +38,8 @@ from medi2i.evaluation import (
     write_results,
     write_worst,
 )
+from medi2i.losses.base import StructureLossSettings
+from medi2i.losses.structure import require_possible
 from medi2i.preview import preview_writer
 from medi2i.training.checkpoint import (
     Checkpoint,
@@ -91,6 +93,12 @@ class Stages:
             found = inspect_domains(self.config, self._ticker)
             write_preparation(found, self.config, self.out)
         self.found, self.domains = found, to_domains(found, self.config)
+        has_masks = any(row.mask is not None for row in found.rows["source"])
+        require_possible(self._structure_losses, has_masks=has_masks, has_segmenter=False)
+
+    @property
+    def _structure_losses(self) -> tuple[StructureLossSettings, ...]:
+        return tuple(getattr(self.config.adapter, "structure_losses", ()))
 
     def fix_reference(self) -> None:
         """Floor and baselines, before anything is trained."""
@@ -190,9 +198,7 @@ class Stages:
         mark_best(folder, 0)
 
     def _crops(self, adapter: DomainAdapter) -> UnpairedCrops:
-        wants_masks = adapter.needs_masks or any(
-            loss.mask_weight for loss in getattr(self.config.adapter, "structure_losses", ())
-        )
+        wants_masks = adapter.needs_masks or any(loss.wants_masks for loss in self._structure_losses)
         domains = self.domains
         decoded = {
             name: decoded_images(

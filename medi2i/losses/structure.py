@@ -88,5 +88,6 @@ def require_possible(
                 f"adapter.structure_losses.{index}",
                 found=f"'{setting.name}' without {' and '.join(missing)}",
                 expected="what the loss compares with",
-                remedy="use a source data set with masks (see docs/dataset-folder.md), or drop the loss",
+                remedy="use a source data set with masks (see docs/dataset-folder.md), or drop the loss; a "
+                "segmenter can be given from Python only (StructureLosses.use_segmenter)",
             )

@@ -78,7 +78,7 @@ def test_whatever_the_weights_anatomy_stays(chest: np.ndarray, scale: float, mos
     for seed in (0, 2):
         adapter = shake(ToneConfig().build(seed=seed), scale, seed)
         out = translated(adapter, torch.from_numpy(chest)[None, None], style=seed)[0, 0].numpy()
-        assert np.abs(out - chest).mean() > 0.05  # it is another look
+        assert np.abs(out - chest).mean() > 0.03  # it is another look
         found = measure_deformation(chest, out, spacing_mm=None)
         assert found.coverage > 0.2
         assert found.p95_px < most_px
