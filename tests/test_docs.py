@@ -28,7 +28,7 @@ DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "CHANGELOG.md",
     ROOT / "CONTRIBUTING.md",
-    *(ROOT / "docs").glob("*.md"),
+    *(ROOT / "docs").rglob("*.md"),
 ]
 COMMAND: Any = typer.main.get_command(app)
 # configuration of a YAML block, by the folder that its first line names
