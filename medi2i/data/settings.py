@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field
 
 from medi2i.config import Config
 from medi2i.data.split import SplitConfig
-from medi2i.framing.distribution import FramingDistribution, at_level
+from medi2i.framing.distribution import FramingDistribution, at_level, check_ascending
 from medi2i.framing.frame import Frame
 from medi2i.image import Domain, IntensityConfig
 
@@ -18,19 +18,13 @@ _LEVELS = 21  # of each range, when several become one
 _REACHED = (0.05, 0.95)  # of what several ranges make together
 
 
-def _check_ascending(pair: tuple[float, float]) -> tuple[float, float]:
-    if pair[1] < pair[0]:
-        raise ValueError(f"{list(pair)} must ascend")
-    return pair
-
-
 Share = Annotated[float, Field(ge=0, lt=1)]
 Factor = Annotated[float, Field(ge=0.25, le=4)]
 Displacement = Annotated[float, Field(ge=-1, le=1)]
 Angle = Annotated[float, Field(ge=-45, le=45)]
-Factors = Annotated[tuple[Factor, Factor], AfterValidator(_check_ascending)]
-Displacements = Annotated[tuple[Displacement, Displacement], AfterValidator(_check_ascending)]
-Angles = Annotated[tuple[Angle, Angle], AfterValidator(_check_ascending)]
+Factors = Annotated[tuple[Factor, Factor], AfterValidator(check_ascending)]
+Displacements = Annotated[tuple[Displacement, Displacement], AfterValidator(check_ascending)]
+Angles = Annotated[tuple[Angle, Angle], AfterValidator(check_ascending)]
 
 
 class FramingConfig(Config):

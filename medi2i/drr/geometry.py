@@ -189,6 +189,12 @@ class Camera:
         """Position of the source in patient coordinates."""
         return self.patient_from_camera[:3, 3]
 
+    def targets_mm(self, rows: slice) -> Float64[np.ndarray, "N 3"]:
+        """Pixel centres of some rows, row by row, in camera coordinates: where the rays end."""
+        row, column = np.mgrid[rows, 0 : self.columns]
+        pixels = np.stack([column, row, np.ones_like(row)], axis=-1).reshape(-1, 3)
+        return pixels @ np.linalg.inv(self.intrinsics).T * self.source_to_detector_mm
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; K and Rt (3, 4) as in `intrinsics` and `camera_from_patient`."""
         return {

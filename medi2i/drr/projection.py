@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Float64
+from jaxtyping import Bool, Float32
 
 from medi2i.drr.attenuation import AttenuationConfig, hu_to_attenuation, hu_to_materials
 from medi2i.drr.boxes import Box, bounding_box, clip_lengths
@@ -156,11 +156,7 @@ def _seen_whole(patient: PreparedPatient, camera: Camera) -> Bool[np.ndarray, "H
     beyond = tuple((False, False) if axis == along else faces for axis, faces in enumerate(patient.cut))
     if not any(any(faces) for faces in beyond):
         return np.ones(shape, dtype=bool)
-    row, column = np.mgrid[: camera.rows, : camera.columns]
-    pixels = np.stack([column, row, np.ones_like(row)], axis=-1).reshape(-1, 3).astype(np.float64)
-    targets: Float64[np.ndarray, "N 3"] = (
-        pixels @ np.linalg.inv(camera.intrinsics).T * camera.source_to_detector_mm
-    )
+    targets = camera.targets_mm(slice(0, camera.rows))
     known = clip_lengths(patient.body, camera, targets)
     whole = clip_lengths(patient.body, camera, targets, extended=beyond)
     tolerance_mm = float(np.linalg.norm(patient.body.affine[:3, :3], axis=0).max())

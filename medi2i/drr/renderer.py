@@ -172,8 +172,5 @@ class NanodrrProjector:
 
 
 def _targets(camera: Camera, rows: slice) -> Float32[Tensor, "1 N 3"]:
-    """Pixel centres of some rows in camera coordinates."""
-    row, column = np.mgrid[rows, 0 : camera.columns]
-    pixels = np.stack([column, row, np.ones_like(row)], axis=-1).reshape(-1, 3)
-    directions = pixels @ np.linalg.inv(camera.intrinsics).T
-    return torch.tensor(directions * camera.source_to_detector_mm, dtype=torch.float32)[None]
+    """Where the rays of some rows end, in camera coordinates, as nanodrr takes them."""
+    return torch.tensor(camera.targets_mm(rows), dtype=torch.float32)[None]

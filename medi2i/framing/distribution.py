@@ -12,7 +12,12 @@ from medi2i.config import Config
 from medi2i.framing.frame import Frame
 
 
-def _check_ascending(values: tuple[float, ...]) -> tuple[float, ...]:
+def check_ascending(values: tuple[float, ...]) -> tuple[float, ...]:
+    """The values, as pydantic's validators hand them on.
+
+    Raises:
+        ValueError: one is below the one before.
+    """
     if any(b < a for a, b in pairwise(values)):
         raise ValueError(f"{list(values)} must ascend")
     return values
@@ -23,10 +28,10 @@ Ratio = Annotated[float, Field(ge=0.1, le=10)]
 Shift = Annotated[float, Field(ge=-2000, le=2000)]
 Angle = Annotated[float, Field(ge=-180, le=180)]
 
-Lengths = Annotated[tuple[Length, ...], Field(min_length=2), AfterValidator(_check_ascending)]
-Ratios = Annotated[tuple[Ratio, ...], Field(min_length=2), AfterValidator(_check_ascending)]
-Shifts = Annotated[tuple[Shift, ...], Field(min_length=2), AfterValidator(_check_ascending)]
-Angles = Annotated[tuple[Angle, ...], Field(min_length=2), AfterValidator(_check_ascending)]
+Lengths = Annotated[tuple[Length, ...], Field(min_length=2), AfterValidator(check_ascending)]
+Ratios = Annotated[tuple[Ratio, ...], Field(min_length=2), AfterValidator(check_ascending)]
+Shifts = Annotated[tuple[Shift, ...], Field(min_length=2), AfterValidator(check_ascending)]
+Angles = Annotated[tuple[Angle, ...], Field(min_length=2), AfterValidator(check_ascending)]
 
 
 class FittedFrom(Config):

@@ -72,7 +72,8 @@ def fit_to_films(
         NothingUsableError: too few films fit.
     """
     found = discover(target).items
-    items = found[:: -(-len(found) // _MOST_FILMS)]  # evenly spread over the names
+    stride = -(-len(found) // _MOST_FILMS)
+    items = found[::stride]  # evenly spread over the names
     templates = [_make_template(config, files, structures, device) for files in patients[:_TEMPLATES]]
     readable: list[DatasetItem] = []
     progress = Progress("framing of the target films", len(items))
@@ -85,9 +86,7 @@ def fit_to_films(
     used = len(fitted.estimates) - len(fitted.rejected)
     notes = [f"framing fitted to {used} of {len(items)} films: look at framing.png"]
     if len(items) < len(found):
-        notes.append(
-            f"of the {len(found)} target films, every {-(-len(found) // len(items))}th was looked at"
-        )
+        notes.append(f"of the {len(found)} target films, every {stride}th was looked at")
     if len(readable) < len(items):
         notes.append(f"{len(items) - len(readable)} target film(s) cannot be read")
     return FramingFit(fitted.distribution, picture, tuple(notes))

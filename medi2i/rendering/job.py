@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -125,14 +125,15 @@ def render_drrs(
     try:
         with stop_on_signals() as stop:
             run = _run_here if workers == 1 or len(tasks) == 1 else _run_in_processes
-            rendered, skipped, notes = run(tasks, workers, stop, progress)
+            outcome = run(tasks, workers, stop, progress)
         for task in tasks:
             records.clear_skipped(out, task.files.ct)
-        for files, error in skipped:
+        for files, error in outcome.skipped:
             records.write_skipped(out, files.ct, str(error))
     finally:
         progress.close()
         images = records.write_tables(out, config)
+    skipped = outcome.skipped
     if skipped and len(patients) == 1:
         raise skipped[0][1]
     if images == 0:
@@ -143,9 +144,8 @@ def render_drrs(
             remedy="mend what the messages name",
         )
     told = tuple((files.ct, str(error)) for files, error in skipped)
-    return RenderResult(
-        out, images, rendered, told, tuple(dict.fromkeys([*(() if fit is None else fit.notes), *notes]))
-    )
+    notes = [*(() if fit is None else fit.notes), *outcome.notes]
+    return RenderResult(out, images, outcome.rendered, told, tuple(dict.fromkeys(notes)))
 
 
 def parse_shard(text: str) -> tuple[int, int]:
@@ -181,21 +181,37 @@ def _choose_device(device: DeviceName) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-_Outcome = tuple[int, list[tuple[PatientFiles, InputError]], list[str]]
+@dataclass(slots=True)
+class _Outcome:
+    """What the patients that are done amount to."""
+
+    rendered: int = 0
+    skipped: list[tuple[PatientFiles, InputError]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    first: dict[str, Path] = field(default_factory=dict)  # CT of each key
+
+    def add(self, task: Task, result: PatientResult) -> None:
+        """Take in one patient: why it is no part of the set, or that it is there under another name."""
+        self.rendered += result.rendered
+        self.notes += result.notes
+        if result.error is not None:
+            self.skipped.append((task.files, result.error))
+        elif result.key is not None and self.first.setdefault(result.key, task.files.ct) != task.files.ct:
+            same = UnusableVolumeError(
+                task.files.ct,
+                found=f"the same CT as {self.first[result.key]}",
+                expected="each patient once",
+                remedy="leave one of them out",
+            )
+            self.skipped.append((task.files, same))
 
 
 def _run_here(tasks: Sequence[Task], workers: int, stop: StopRequest, progress: Progress) -> _Outcome:
-    rendered = 0
-    skipped: list[tuple[PatientFiles, InputError]] = []
-    notes: list[str] = []
-    keys: dict[str, Path] = {}
+    outcome = _Outcome()
     for task in tasks:
-        result = _render(task, lambda: stop.requested, progress.advance)
-        rendered += result.rendered
-        notes += result.notes
-        skipped += _problems(task, result, keys)
+        outcome.add(task, _render(task, lambda: stop.requested, progress.advance))
         stop.raise_if_requested("medi2i drr", _REMEDY)
-    return rendered, skipped, notes
+    return outcome
 
 
 def _run_in_processes(tasks: Sequence[Task], workers: int, stop: StopRequest, progress: Progress) -> _Outcome:
@@ -204,10 +220,7 @@ def _run_in_processes(tasks: Sequence[Task], workers: int, stop: StopRequest, pr
     views, ended = context.SimpleQueue(), context.Event()
     workers = min(workers, len(tasks))
     threads = max(1, torch.get_num_threads() // workers)
-    rendered = 0
-    skipped: list[tuple[PatientFiles, InputError]] = []
-    notes: list[str] = []
-    keys: dict[str, Path] = {}
+    outcome = _Outcome()
     with ProcessPoolExecutor(
         workers, mp_context=context, initializer=_start_worker, initargs=(views, ended, threads)
     ) as pool:
@@ -215,10 +228,7 @@ def _run_in_processes(tasks: Sequence[Task], workers: int, stop: StopRequest, pr
         try:
             while waiting:
                 for future in wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED).done:
-                    task, result = waiting.pop(future), _result_of(future)
-                    rendered += result.rendered
-                    notes += result.notes
-                    skipped += _problems(task, result, keys)
+                    outcome.add(waiting.pop(future), _result_of(future))
                 while not views.empty():
                     views.get()
                     progress.advance()
@@ -227,27 +237,8 @@ def _run_in_processes(tasks: Sequence[Task], workers: int, stop: StopRequest, pr
             ended.set()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-    return rendered, sorted(skipped, key=lambda item: str(item[0].ct)), notes
-
-
-def _problems(
-    task: Task, result: PatientResult, keys: dict[str, Path]
-) -> list[tuple[PatientFiles, InputError]]:
-    """Why a patient is no part of the set: its error, or that it is there under another name."""
-    if result.error is not None:
-        return [(task.files, result.error)]
-    if result.key is None:
-        return []
-    first = keys.setdefault(result.key, task.files.ct)
-    if first == task.files.ct:
-        return []
-    same = UnusableVolumeError(
-        task.files.ct,
-        found=f"the same CT as {first}",
-        expected="each patient once",
-        remedy="leave one of them out",
-    )
-    return [(task.files, same)]
+    outcome.skipped.sort(key=lambda item: str(item[0].ct))
+    return outcome
 
 
 def _render(task: Task, stopped: Callable[[], bool], finished: Callable[[], object]) -> PatientResult:
