@@ -14,6 +14,7 @@ import yaml
 from pydantic import BaseModel
 
 from medi2i.adaptation import AdaptConfig, choose_config
+from medi2i.benchmarks import SuiteConfig
 from medi2i.cli import app
 from medi2i.config import find_preset, load_config, validate_config
 from medi2i.drr.film import FilmConfig, FilmDistribution
@@ -34,6 +35,7 @@ COMMAND: Any = typer.main.get_command(app)
 # configuration of a YAML block, by the folder that its first line names
 KINDS: dict[str, Any] = {
     "adapt": AdaptConfig,
+    "benchmark": SuiteConfig,
     "drr": DRRConfig,
     "film": FilmDistribution,
     "framing": FramingDistribution,
@@ -81,7 +83,18 @@ def command_lines(document: Path) -> list[list[str]]:
 
 
 def options_of(command: Any) -> set[str]:
-    return {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    """Of a command, and of those below it."""
+    below = getattr(command, "commands", {}) if command is not COMMAND else {}
+    own = {option for parameter in command.params for option in parameter.opts} | {"--help"}
+    return own.union(*(options_of(other) for other in below.values()))
+
+
+def called(words: list[str]) -> tuple[Any, list[str]]:
+    """The command that words call, `segment train` and its like included, and what is left for it."""
+    command, left = COMMAND.commands[words[0]], words[1:]
+    while left and left[0] in getattr(command, "commands", {}):
+        command, left = command.commands[left[0]], left[1:]
+    return command, left
 
 
 @each_document
@@ -91,7 +104,8 @@ def test_every_command_line_parses(document: Path) -> None:
             assert set(words) <= options_of(COMMAND), words
             continue
         # builds every parameter, and so refuses unknown options and choices, without running the command
-        context = COMMAND.commands[words[0]].make_context(words[0], words[1:])
+        command, left = called(words)
+        context = command.make_context(command.name, left)
         assert not context.args, f"{document.name}: left over in {words}"
 
 
@@ -131,10 +145,10 @@ def test_every_command_and_option_named_in_prose_exists(document: Path) -> None:
     everything = set().union(options_of(COMMAND), *known.values())
     for code in inline_code(document):
         options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", code))
-        called = re.fullmatch(r"(?:\.venv/bin/)?medi2i ([a-z]\S*)(.*)", code)
-        if called:
-            assert called[1] in known, f"{document.name}: {code}"
-            assert options <= known[called[1]], f"{document.name}: {code}"
+        call = re.fullmatch(r"(?:\.venv/bin/)?medi2i ([a-z]\S*)(.*)", code)
+        if call:
+            assert call[1] in known, f"{document.name}: {code}"
+            assert options <= known[call[1]], f"{document.name}: {code}"
         assert options <= everything, f"{document.name}: {code}"
 
 

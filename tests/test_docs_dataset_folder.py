@@ -81,6 +81,9 @@ def problems_of_folder(folder: Path) -> list[str]:
     found = problems(json.loads((folder / "dataset.json").read_text("utf-8")), SCHEMA)
     if (folder / "views.json").is_file():
         found += problems(json.loads((folder / "views.json").read_text("utf-8")), SCHEMA["$defs"]["views"])
+    if (folder / "attributes.csv").is_file():
+        with (folder / "attributes.csv").open(newline="", encoding="utf-8") as stream:
+            found += problems(list(csv.DictReader(stream)), {"items": SCHEMA["$defs"]["attributes_row"]})
     with (folder / "patients.csv").open(newline="", encoding="utf-8") as stream:
         found += problems(list(csv.DictReader(stream)), {"items": SCHEMA["$defs"]["patients_row"]})
     return found
@@ -88,8 +91,14 @@ def problems_of_folder(folder: Path) -> list[str]:
 
 def test_the_examples_of_the_data_set_folder_agree_with_the_schema_and_are_read(tmp_path: Path) -> None:
     dataset, views = examples("json")
-    (rows,) = examples("csv")
-    for name, text in {"dataset.json": dataset, "views.json": views, "patients.csv": rows}.items():
+    rows, attributes = examples("csv")
+    tables_of_page = {
+        "dataset.json": dataset,
+        "views.json": views,
+        "patients.csv": rows,
+        "attributes.csv": attributes,
+    }
+    for name, text in tables_of_page.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
 
     assert problems_of_folder(tmp_path) == []
@@ -98,6 +107,9 @@ def test_the_examples_of_the_data_set_folder_agree_with_the_schema_and_are_read(
     assert tables.patients["p0001_v0"] == tables.patients["p0001_v0.png"] == "p0001"
     assert tables.patients["drr_000"] == "ct-1"
     assert tables.splits["p0003_v0.png"] == "test"
+    assert tables.attributes["film_02.png"] == {"view": "AP", "posture": "supine"}
+    assert tables.attributes["film_03.png"] == {"posture": "supine"}
+    assert tables.shown["drr_000"] == {"view": "PA"}
     assert tables.one_spacing == (2.0, 2.0)
     assert tables.spacing["drr_000"] == tables.spacing[""] == (1.6, 1.6)
 
@@ -109,6 +121,8 @@ def test_the_examples_of_the_data_set_folder_agree_with_the_schema_and_are_read(
         ({"structures": ["lung", "lung"]}, "uniqueItems"),
         ({"spacing_mm": [2.0, 2.0, 2.0]}, "none of the forms"),
         ({"spacing_mm": 0}, "none of the forms"),
+        ({"attributes": {"view": ""}}, "minLength"),
+        ({"attributes": ["PA"]}, "type"),
         (["structures"], "type"),
     ],
 )

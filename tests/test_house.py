@@ -16,12 +16,14 @@ import pytest
 
 import medi2i
 from medi2i.adaptation import AdaptConfig
+from medi2i.benchmarks import SuiteConfig
 from medi2i.config import load_config
 from medi2i.drr.film import FilmDistribution
 from medi2i.drr.phantom import PhantomConfig
 from medi2i.drr.structures import StructuresConfig
 from medi2i.framing.distribution import FramingDistribution
 from medi2i.rendering import DRRConfig
+from medi2i.segmentation import SegmenterConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "medi2i"
@@ -29,10 +31,12 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 PRESETS = sorted((ROOT / "configs").rglob("*.yaml"))
 PRESET_CLASSES = {
     "adapt": AdaptConfig,
+    "benchmark": SuiteConfig,
     "drr": DRRConfig,
     "film": FilmDistribution,
     "framing": FramingDistribution,
     "phantom": PhantomConfig,
+    "segment": SegmenterConfig,
     "structures": StructuresConfig,
 }
 
@@ -168,7 +172,8 @@ def test_there_is_no_utils_module():
 def test_every_preset_loads_into_its_class(path):
     config = load_config(path, PRESET_CLASSES[path.parent.name])
     if isinstance(config, AdaptConfig):
-        assert path.stem.split("_")[0] == config.adapter.name
+        method = {"fastcut": "cut"}.get(path.stem, path.stem)
+        assert f"{method}_".startswith(f"{config.adapter.name}_")
         assert config.training is not None or config.adapter.name in {
             "identity",
             "histogram",

@@ -36,13 +36,8 @@ from medi2i.image import IntensityConfig, IntensityMap
 from medi2i.io import read_radiograph
 from medi2i.io.masks import write_mask_nifti
 from medi2i.training.interruption import StopRequest
-from medi2i.translation import (
-    Translator,
-    _require_unchanged,
-    load_translator,
-    translate_whole,
-    write_translations,
-)
+from medi2i.translation import Translator, load_translator, translate_whole, write_translations
+from medi2i.translation.folder import _require_unchanged
 
 SHAPE = (33, 42)  # no multiple of 4
 SCENE = make_scene(5, SHAPE)

@@ -52,10 +52,10 @@ def adapt(
         stages = Stages(config, out, device, stop)
         if stages.engine.is_main_process:
             check_out(out, resume=resume)
-        check_settings(config, out)
+        adapter = check_settings(config, out)
         # the first process reads and writes the manifest; the others find it there
         with stages.engine.main_process_first():
-            stages.prepare()
+            stages.prepare(paired=adapter.needs_pairs)
         stages.fix_reference()
         stages.learn()
         stages.engine.wait_for_everyone()

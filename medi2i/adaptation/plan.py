@@ -7,11 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 
+from medi2i.adaptation.attributes import resolve_config
 from medi2i.adaptation.job import check_out
 from medi2i.adaptation.preparation import Preparation, inspect_domains, read_preparation
+from medi2i.adaptation.segmenter import (
+    needs_segmenter,
+    require_losses,
+    structure_losses_of,
+    time_run_segmenter,
+)
 from medi2i.adaptation.settings import AdaptConfig
 from medi2i.adaptation.stages import check_settings
+from medi2i.adapters import DomainAdapter
 from medi2i.data.outputs import read_provenance
 from medi2i.evaluation import describe_domain
 from medi2i.training.checkpoint import latest_step
@@ -36,13 +45,17 @@ def describe_job(
     engine = make_accelerator(device, config.training.precision if config.training else "fp32")
     check_out(out, resume=resume)
     adapter = check_settings(config, out)
-    found = read_preparation(out) or inspect_domains(config, lambda progress: progress.advance)
+    found = read_preparation(out) or inspect_domains(
+        config, lambda progress: progress.advance, paired=adapter.needs_pairs
+    )
+    resolved = resolve_config(config, found.rows)
+    if resolved != config:
+        config, adapter = resolved, resolved.adapter.build(seed=config.seed)
+    require_losses(config, found.rows["source"])
     parameters = sum(p.numel() for p in adapter.parameters())
     total = _total_steps(config, found) if adapter.players else 0
     left = max(0, total - latest_step(out / "checkpoints"))
-    seconds = 0.0
-    if left:
-        seconds = left * time_steps(adapter, config.require_training(), config.data.crop_size, engine)
+    seconds = _seconds(adapter, config, found, left, out, engine) if left else 0.0
     pixels = sum(row.rows * row.columns * 2 for row in found.rows["source"])
     plan = {
         "reads": {name: describe_domain(rows, found.skipped_of(name)) for name, rows in found.rows.items()},
@@ -64,6 +77,18 @@ def describe_job(
         },
     }
     return plan | ({"left": _left(found, out, left)} if resume else {})
+
+
+def _seconds(
+    adapter: DomainAdapter, config: AdaptConfig, found: Preparation, left: int, out: Path, engine: Accelerator
+) -> float:
+    """How long the steps that are left will take, and the segmenter before them where a loss asks one."""
+    structures = found.rows["source"][0].structures
+    before = 0.0
+    if needs_segmenter(structure_losses_of(config)):
+        before = time_run_segmenter(adapter, config, structures, out, engine)
+    training, size = config.require_training(), config.data.crop_size
+    return before + left * time_steps(adapter, training, size, engine, structures=len(structures))
 
 
 def _total_steps(config: AdaptConfig, found: Preparation) -> int:

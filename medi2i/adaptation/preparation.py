@@ -8,9 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from medi2i.adaptation.attributes import check_stated, describe_attributes, told_attributes
+from medi2i.adaptation.pairs import pair_splits
 from medi2i.adaptation.settings import AdaptConfig
 from medi2i.adaptation.truth import check_truth
 from medi2i.config import dump_config
+from medi2i.data.classes import bin_exposure, wanted_attributes
 from medi2i.data.dataset_folder import discover, metadata_root
 from medi2i.data.manifest import (
     ManifestRow,
@@ -52,8 +55,10 @@ class Preparation:
         return sum(skipped.domain == domain for skipped in self.skipped)
 
 
-def inspect_domains(config: AdaptConfig, ticker: Ticker) -> Preparation:
+def inspect_domains(config: AdaptConfig, ticker: Ticker, *, paired: bool = False) -> Preparation:
     """Read every image once and split by patient; nothing is written.
+
+    With `paired`, images of one name belong together, and a target image has the split of its source image.
 
     Raises:
         UsageError: a folder is missing, or the domains hold the same files.
@@ -66,8 +71,12 @@ def inspect_domains(config: AdaptConfig, ticker: Ticker) -> Preparation:
         found.rows[name] = _inspect_domain(config, name, salt, ticker, found.skipped)
     require_different_domains(found.rows["source"], found.rows["target"])
     for name in DOMAINS:
+        if paired and name == "target":
+            found.rows[name] = pair_splits(found.rows["source"], found.rows[name])
         found.rows[name], warnings = assign_splits(found.rows[name], config.data.split, seed=config.seed)
+        found.rows[name] = bin_exposure(found.rows[name])
         found.warnings.extend([*warnings, *count_notes(found.rows[name])])
+    found.warnings.extend(describe_attributes(config, found.rows))
     found.warnings.extend(check_truth(config.truth, found.rows["source"]))
     return found
 
@@ -120,10 +129,18 @@ def _inspect_domain(
     config: AdaptConfig, name: Domain, salt: bytes, ticker: Ticker, skipped: list[Skipped]
 ) -> list[ManifestRow]:
     folder = discover(config.folder(name))
+    told = told_attributes(config)
+    if told is not None:
+        check_stated(folder, told)
     progress = Progress(f"reading {name}", len(folder.items))
     tick = ticker(progress)
     rows, unusable = inspect_folder(
-        folder, name, config.data.intensity(name), salt=salt, progress=lambda done, total: tick()
+        folder,
+        name,
+        config.data.intensity(name),
+        salt=salt,
+        attributes=wanted_attributes(told) if told is not None else (),
+        progress=lambda done, total: tick(),
     )
     progress.close()
     skipped += unusable

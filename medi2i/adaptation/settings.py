@@ -15,6 +15,7 @@ from medi2i.data.settings import DataConfig
 from medi2i.errors import ConfigError, UsageError
 from medi2i.evaluation import EvaluationConfig
 from medi2i.image import Domain
+from medi2i.segmentation.settings import SegmenterConfig
 from medi2i.training.engine import DeviceName
 from medi2i.training.settings import TrainingConfig
 
@@ -29,6 +30,8 @@ class AdaptConfig(Config):
         truth: folder of true target images for some source images (same names): measured, never trained on.
         init_from: run whose weights training starts from.
         training: not needed for methods that learn nothing.
+        segmenter: of structure losses that ask one; without it the preset `laptop` of `configs/segment`. Its
+            `data`, `seed` and `training.precision` are the method's.
     """
 
     source: str | None = None
@@ -39,6 +42,7 @@ class AdaptConfig(Config):
     adapter: AdapterConfig = CycleGANConfig()
     data: DataConfig = DataConfig()
     training: TrainingConfig | None = None
+    segmenter: SegmenterConfig | None = None
     evaluation: EvaluationConfig = EvaluationConfig()
 
     def folder(self, domain: Domain) -> Path:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from medi2i.adaptation.attributes import resolve_config, told_attributes
+from medi2i.adaptation.pairs import order_pairs
 from medi2i.adaptation.preparation import (
     DOMAINS,
     Preparation,
@@ -17,11 +19,21 @@ from medi2i.adaptation.preparation import (
     write_preparation,
 )
 from medi2i.adaptation.results import compose_results, describe_run
+from medi2i.adaptation.segmenter import (
+    hand_in,
+    needs_segmenter,
+    require_losses,
+    structure_losses_of,
+    train_run_segmenter,
+)
 from medi2i.adaptation.settings import AdaptConfig
 from medi2i.adaptation.truth import find_truth
 from medi2i.adapters import DomainAdapter
+from medi2i.data.classes import row_codes
 from medi2i.data.decoding import decoded_images
-from medi2i.data.unpaired import UnpairedCrops
+from medi2i.data.labelled import LabelledCrops
+from medi2i.data.paired import PairedCrops
+from medi2i.data.unpaired import TrainingCrops, UnpairedCrops
 from medi2i.errors import CheckpointError
 from medi2i.evaluation import (
     Domains,
@@ -38,8 +50,6 @@ from medi2i.evaluation import (
     write_results,
     write_worst,
 )
-from medi2i.losses.base import StructureLossSettings
-from medi2i.losses.structure import require_possible
 from medi2i.preview import preview_writer
 from medi2i.training.checkpoint import (
     Checkpoint,
@@ -72,7 +82,9 @@ def check_settings(config: AdaptConfig, out: Path) -> DomainAdapter:
     adapter = config.adapter.build(seed=config.seed)
     if adapter.players:
         config.require_training()
-        _start_weights(config, adapter, out / "checkpoints")
+        told = told_attributes(config)
+        if told is None or not told.unresolved:  # else the weights' shapes are not known yet
+            _start_weights(config, adapter, out / "checkpoints")
     return adapter
 
 
@@ -86,19 +98,15 @@ class Stages:
         self.domains: Domains
         self.reference: Reference
 
-    def prepare(self) -> None:
+    def prepare(self, *, paired: bool = False) -> None:
         """Read the folders, or, when resuming, the manifest that was made of them."""
-        found = read_preparation(self.out)
-        if found is None:
-            found = inspect_domains(self.config, self._ticker)
+        earlier = read_preparation(self.out)
+        found = earlier or inspect_domains(self.config, self._ticker, paired=paired)
+        self.config = resolve_config(self.config, found.rows)
+        if earlier is None:
             write_preparation(found, self.config, self.out)
         self.found, self.domains = found, to_domains(found, self.config)
-        has_masks = any(row.mask is not None for row in found.rows["source"])
-        require_possible(self._structure_losses, has_masks=has_masks, has_segmenter=False)
-
-    @property
-    def _structure_losses(self) -> tuple[StructureLossSettings, ...]:
-        return tuple(getattr(self.config.adapter, "structure_losses", ()))
+        require_losses(self.config, found.rows["source"])
 
     def fix_reference(self) -> None:
         """Floor and baselines, before anything is trained."""
@@ -126,9 +134,13 @@ class Stages:
             self._fit(adapter, folder, facts)
             return
         _start_weights(config, adapter, folder)
+        if needs_segmenter(structure_losses_of(config)):
+            network, structures = train_run_segmenter(config, self.domains, self.out, self.engine, self.stop)
+            hand_in(adapter, network, structures, config)
+        crops, labelled = self._crops(adapter)
         train(
             adapter,
-            self._crops(adapter),
+            crops,
             config.require_training(),
             folder=self.out,
             seed=config.seed,
@@ -140,6 +152,7 @@ class Stages:
                 facts=facts,
             ),
             workers=config.data.workers,
+            labelled=labelled,
         )
 
     def translate(self) -> None:
@@ -197,20 +210,33 @@ class Stages:
         save_checkpoint(folder, Checkpoint(0, dict(adapter.state_dict()), {}, {}, {}, state))
         mark_best(folder, 0)
 
-    def _crops(self, adapter: DomainAdapter) -> UnpairedCrops:
-        wants_masks = adapter.needs_masks or any(loss.wants_masks for loss in self._structure_losses)
-        domains = self.domains
+    def _crops(self, adapter: DomainAdapter) -> tuple[TrainingCrops, LabelledCrops | None]:
+        """Training crops of both domains, and labelled batches for a method that wants them."""
+        losses = structure_losses_of(self.config)
+        wants_masks = adapter.needs_masks or any(loss.wants_masks for loss in losses)
+        domains, data, seed = self.domains, self.config.data, self.config.seed
+        rows = {name: domains.rows(name, "train") for name in DOMAINS}
+        if adapter.needs_pairs:
+            rows["target"] = order_pairs(rows["source"], rows["target"])
         decoded = {
             name: decoded_images(
-                domains.rows(name, "train"),
+                rows[name],
                 root,
                 domains.intensities[name],
-                self.config.data,
+                data,
                 with_masks=wants_masks and name == "source",
             )
-            for name, root in (("source", domains.source_root), ("target", domains.target_root))
+            for name, root in zip(DOMAINS, (domains.source_root, domains.target_root), strict=True)
         }
-        return UnpairedCrops(decoded["source"], decoded["target"], self.config.data, seed=self.config.seed)
+        if adapter.needs_pairs:
+            return PairedCrops(decoded["source"], decoded["target"], data, seed=seed), None
+        told = adapter.attributes if adapter.needs_attributes else None
+        codes = {name: row_codes(rows[name], told) for name in DOMAINS} if told is not None else None
+        crops = UnpairedCrops(decoded["source"], decoded["target"], data, seed=seed, codes=codes)
+        if told is None or not adapter.labelled_groups:
+            return crops, None
+        groups, images = adapter.labelled_groups, adapter.group_images
+        return crops, LabelledCrops(decoded, rows, told, data, groups=groups, images=images, seed=seed)
 
     def _measure_truth(self, translation: Translation) -> dict[str, Any] | None:
         if self.config.truth is None:

@@ -15,12 +15,13 @@ def find_truth(folder: str | None, source: Sequence[ManifestRow]) -> dict[str, P
     """True target image of each source row (by id) that has one: the file of the same name, suffix aside."""
     if folder is None:
         return {}
+    files = {image_name(item.relative): item.path for item in discover(Path(folder)).items}
+    return {row.id: files[key] for row in source if (key := image_name(Path(row.output))) in files}
 
-    def name(path: Path) -> Path:
-        return path.with_name(image_stem(path))
 
-    files = {name(item.relative): item.path for item in discover(Path(folder)).items}
-    return {row.id: files[key] for row in source if (key := name(Path(row.output))) in files}
+def image_name(path: Path) -> Path:
+    """What two images that belong together share: their path without suffix."""
+    return path.with_name(image_stem(path))
 
 
 def check_truth(folder: str | None, source: Sequence[ManifestRow]) -> list[str]:

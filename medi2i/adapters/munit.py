@@ -19,7 +19,7 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from medi2i.adapters.base import AdamConfig, Batch, Direction, DomainAdapter, Player, Shared
+from medi2i.adapters.base import AdamConfig, Batch, Direction, DomainAdapter, Player, Shared, StyleKind
 from medi2i.config import Config
 from medi2i.image import Domain
 from medi2i.losses import StructureLossConfig, StructureLosses, TranslationPair
@@ -80,6 +80,7 @@ class MUNIT(DomainAdapter):
         "target_decoder",
     )
     multimodal: ClassVar[bool] = True
+    styles: ClassVar[tuple[StyleKind, ...]] = ("random", "mean", "reference", "interpolate")
     seed: Tensor
 
     def __init__(self, config: MUNITConfig, *, seed: int) -> None:
@@ -126,9 +127,9 @@ class MUNIT(DomainAdapter):
             image: of the domain that the direction starts from.
             direction: which way.
             valid: where the image is image; decides, with its content, what `random` draws.
-            style: None or "mean": the mean of the distribution that styles are drawn from, the same for every
-                image; "random" or an integer: a draw of each image's own, the same whenever seed and image
-                are; a tensor (S,) or (B, S): codes. See `networks.munit_styles.styles_as_asked`.
+            style: an integer n: each image's own n-th draw, the same whenever seed and image are; None or
+                "random": the 0-th; "mean": the mean of the distribution that styles are drawn from, the same
+                for every image; a tensor (S,) or (B, S): codes. See `networks.munit_styles.styles_as_asked`.
             attributes: without effect.
 
         Raises:

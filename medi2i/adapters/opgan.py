@@ -131,8 +131,6 @@ class OPGAN(CycleGAN):
     def losses(self, player: Player, batch: Batch, shared: Shared) -> dict[str, Tensor]:
         """CycleGAN's terms, with beta * L_S for the generators and for the siamese network.
 
-        `siamese/content_spread` has no gradient: it is there to be logged.
-
         Raises:
             CollapsedTrainingError: the content maps have become (nearly) constant.
             UsageError: the images are too small for the grid.
@@ -148,7 +146,12 @@ class OPGAN(CycleGAN):
             losses |= self._separation_term(pairs, reading)
         spread = _mean_spread(pairs, reading)
         self._watch.observe(spread, pairs.counted.any(), step=batch.step)
-        return losses | {"content_spread": spread}
+        shared.values["content_spread"] = spread
+        return losses
+
+    def readings(self, player: Player, shared: Shared) -> dict[str, Tensor]:
+        """`content_spread`: mean standard deviation of the content maps, of the siamese network's turn."""
+        return {"content_spread": shared.values["content_spread"]} if player.name == "siamese" else {}
 
     def _further_terms(
         self, batch: Batch, shared: Shared, translated: Tensor, back: Tensor

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor
 
-from medi2i.adapters.base import Direction, DomainAdapter
+from medi2i.adapters.base import Direction, DomainAdapter, StyleKind
 from medi2i.config import Config
 from medi2i.drr.film import FilmDistribution, render_film, split_materials
 from medi2i.drr.film.distribution import LogRange, Range
@@ -85,6 +85,7 @@ class Randomisation(DomainAdapter):
 
     bidirectional: ClassVar[bool] = False
     multimodal: ClassVar[bool] = True
+    styles: ClassVar[tuple[StyleKind, ...]] = ("random",)
     seed: Tensor
 
     def __init__(self, config: RandomisationConfig, seed: int) -> None:
@@ -102,7 +103,7 @@ class Randomisation(DomainAdapter):
         style: Any = None,
         attributes: Any = None,
     ) -> Tensor:
-        """A film of each image; `style`, an integer, chooses another film of the same image.
+        """A film of each image; `style`, an integer, chooses another film of the same image, None is 0.
 
         Raises:
             UsageError: the direction is target to source, or `style` is no integer.
@@ -124,7 +125,7 @@ class Randomisation(DomainAdapter):
         valid = torch.ones_like(image) if valid is None else valid
         films = []
         for one, mask in zip(image.float().cpu(), valid.cpu(), strict=True):
-            generator = torch.Generator().manual_seed(_seed_of(one, mask, int(self.seed), style))
+            generator = torch.Generator().manual_seed(_seed_of(one, mask, int(self.seed), style or None))
             films.append(randomise_appearance(one[None], self.distribution, generator, mask[None]))
         return torch.cat(films).to(image) if films else image.clone()
 

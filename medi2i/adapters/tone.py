@@ -18,13 +18,14 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from medi2i.adapters.base import AdamConfig, Batch, Direction, DomainAdapter, Player, Shared
+from medi2i.adapters.base import AdamConfig, Batch, Direction, DomainAdapter, Player, Shared, StyleKind
 from medi2i.config import Config
 from medi2i.errors import UsageError
 from medi2i.losses import StructureLossConfig, StructureLosses, TranslationPair
 from medi2i.losses.adversarial import least_squares
 from medi2i.networks.augmentation import DiscriminatorAugmentationConfig, augment_pair
 from medi2i.networks.discriminator import PatchGANConfig
+from medi2i.networks.munit_styles import sample_styles
 from medi2i.networks.tone_map import ToneBounds, apply_tone
 from medi2i.networks.tone_predictor import TonePredictorConfig
 from medi2i.networks.tone_texture import draw_texture, weigh_texture
@@ -70,6 +71,7 @@ class Tone(DomainAdapter):
     averaged_networks = ("predictor",)
     bidirectional: ClassVar[bool] = False
     multimodal: ClassVar[bool] = True
+    styles: ClassVar[tuple[StyleKind, ...]] = ("random", "mean", "interpolate")
     any_size: ClassVar[bool] = True
     seed: Tensor
 
@@ -111,8 +113,8 @@ class Tone(DomainAdapter):
             image: (B, 1, H, W) in [-1, 1].
             direction: source to target.
             valid: 1 where there is an image.
-            style: None draws a style for each image from its content; an integer draws one for all images;
-                "mean" is the middle of all styles; a tensor (S,) or (B, S) is the style itself.
+            style: an integer n, or "random" and None for 0: each image's n-th draw, from its content; "mean"
+                is the middle of all styles; a tensor (S,) or (B, S) is the style itself.
             attributes: not used.
 
         Raises:
@@ -130,6 +132,10 @@ class Tone(DomainAdapter):
         grids = self.predictor(image, valid, styles)
         toned = apply_tone(image, grids, self.config.bounds)
         return (toned + weigh_texture(textures, grids.amplitudes)).clamp(-1, 1).to(image.dtype)
+
+    def sample_styles(self, count: int, generator: torch.Generator) -> Float[Tensor, "N S"]:
+        """Codes from N(0, 1), on the generator's device."""
+        return sample_styles(count, self.config.predictor.style_size, generator)
 
     def _generator_losses(self, batch: Batch, shared: Shared) -> dict[str, Tensor]:
         config = self.config
@@ -197,33 +203,31 @@ class Tone(DomainAdapter):
         """Styles (B, S) and textures (B, 2, H, W), made on the CPU so that every device gets the same."""
         size, reference_px = self.config.predictor.style_size, self.config.bounds.reference_px
         seed = int(self.seed)
-        given = _given_style(style, size, len(image), seed)
+        given = _given_style(style, size, len(image))
+        draw = style if isinstance(style, int) and style != 0 else "random"
         styles, textures = [], []
         for number, (one, mask) in enumerate(zip(image.float().cpu(), valid.cpu(), strict=True)):
-            name = style if isinstance(style, int | str) else None
-            generator = torch.Generator().manual_seed(_seed_of(one, mask, f"{seed} {name}"))
-            drawn = torch.randn(size, generator=generator)
+            generator = torch.Generator().manual_seed(_seed_of(one, mask, f"{seed} {draw}"))
+            drawn = sample_styles(1, size, generator)[0]
             styles.append(drawn if given is None else given[number])
             textures.append(draw_texture(one.shape, reference_px, 1, generator))
         return torch.stack(styles).to(image), torch.cat(textures).to(image.device)
 
 
-def _given_style(style: Any, size: int, batch: int, seed: int) -> Float[Tensor, "B S"] | None:
+def _given_style(style: Any, size: int, batch: int) -> Float[Tensor, "B S"] | None:
     """The styles that were asked for, on the CPU; None when each image draws its own."""
-    if style is None:
+    if style is None or (isinstance(style, int) and not isinstance(style, bool)):
+        return None
+    if isinstance(style, str) and style == "random":
         return None
     if isinstance(style, str) and style == "mean":
         return torch.zeros(batch, size)
-    if isinstance(style, int) and not isinstance(style, bool):
-        digest = hashlib.sha256(f"{seed} {style}".encode()).digest()
-        generator = torch.Generator().manual_seed(int.from_bytes(digest[:7], "big"))
-        return torch.randn(size, generator=generator).expand(batch, size)
     if isinstance(style, Tensor) and tuple(style.shape) in {(size,), (batch, size)}:
         return style.detach().float().cpu().expand(batch, size)
     raise UsageError(
         "style",
         found=f"shape {tuple(style.shape)}" if isinstance(style, Tensor) else repr(style)[:40],
-        expected=f"nothing, an integer, 'mean', or a tensor of {size} numbers",
+        expected=f"nothing, an integer, 'random', 'mean', or a tensor of {size} numbers",
         remedy="give a number, e.g. 0, 1, 2 for three looks of each image",
     )
 

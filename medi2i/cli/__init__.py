@@ -9,7 +9,9 @@ from typing import Annotated, Literal, NoReturn
 
 import typer
 
+from medi2i.cli.benchmark import benchmark
 from medi2i.cli.output import print_plan, print_result
+from medi2i.cli.segment import segment
 from medi2i.errors import ExitCode, Medi2iError
 
 _EXIT_CODES = (
@@ -242,13 +244,38 @@ def translate(
     direction: Annotated[
         Literal["source-to-target", "target-to-source"], typer.Option(help="Which way to translate.")
     ] = "source-to-target",
+    style: Annotated[
+        Literal["random", "mean", "reference", "interpolate"] | None,
+        typer.Option(help="Look of the output, for methods that have several; the method's own without it."),
+    ] = None,
+    reference: Annotated[
+        list[Path] | None,
+        typer.Option(help="Image or folder whose look is taken, for --style; may be repeated."),
+    ] = None,
+    draws: Annotated[int, typer.Option(min=1, help="Looks of each image: files end in _s00, _s01, ...")] = 1,
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE", help="Acquisition of the output, e.g. view=PA, for methods that know it."
+        ),
+    ] = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Translate any image or folder with a finished run: same matrix, spacing, bit depth and format."""
     from medi2i import translation
     from medi2i.data.manifest import count_notes, read_manifest
 
-    skipped = translation.translate(run, location, out=out, direction=direction, device=device)
+    skipped = translation.translate(
+        run,
+        location,
+        out=out,
+        direction=direction,
+        device=device,
+        style=style,
+        references=reference or (),
+        draws=draws,
+        attributes=translation.parse_assignments(attribute or (), "--attribute"),
+    )
     for note in count_notes(read_manifest(out / "manifest.jsonl")):
         typer.echo(f"warning: {note}")
     typer.echo(f"images:     {out / 'images'}")
@@ -266,6 +293,10 @@ def report(run: Annotated[Path, typer.Argument(help="Run folder of `medi2i adapt
     from medi2i.report import write_report
 
     typer.echo(f"report: {write_report(run)}")
+
+
+app.command(epilog=_EXIT_CODES)(benchmark)
+app.add_typer(segment, name="segment", epilog=_EXIT_CODES)
 
 
 def main() -> None:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from medi2i.data.tables import TABLE_FILES, FolderTables, read_tables, table_error
+from medi2i.data.attribute_tables import ATTRIBUTES_CSV
+from medi2i.data.table_files import table_error
+from medi2i.data.tables import TABLE_FILES, FolderTables, read_tables
 from medi2i.errors import DatasetFolderError, MaskMismatchError, NothingUsableError, UsageError
 from medi2i.image import SpacingMm, SpacingOrigin
 from medi2i.io import FORMATS, is_image
@@ -35,6 +37,7 @@ class DatasetItem:
         patient: identity from the folder's tables, None when they don't say. Never write it anywhere.
         split: the split the user chose for it, None to leave that to medi2i.
         spacing_mm: from the folder's tables, for files that carry none.
+        attributes: how it was taken, as far as the folder's tables say.
     """
 
     path: Path
@@ -45,6 +48,7 @@ class DatasetItem:
     split: str | None = None
     spacing_mm: SpacingMm | None = None
     spacing_origin: SpacingOrigin = "unknown"
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,6 +105,7 @@ def discover(location: Path) -> DatasetFolder:
         )
     items = tuple(_describe(path, images, root, masks.get(path), tables) for path in paths)
     _require_consistent(items, tables, root / "patients.csv")
+    _require_one_line_each(paths, images, root, tables)
     return DatasetFolder(root, items, structures if masks else ())
 
 
@@ -200,22 +205,38 @@ def _require_consistent(items: tuple[DatasetItem, ...], tables: FolderTables, pa
         raise table_error(path.parent, "patients of other files only", "the names of the images here")
 
 
-def _describe(path: Path, images: Path, root: Path, mask: Path | None, tables: FolderTables) -> DatasetItem:
+def _require_one_line_each(paths: list[Path], images: Path, root: Path, tables: FolderTables) -> None:
+    """Refuse lines of `attributes.csv` of no image, or of one that has a line under another name."""
+    if not tables.attributes:
+        return
+    taken = {
+        next((key for key in _names(path, images, root) if key in tables.attributes), "") for path in paths
+    }
+    left = [key for key in tables.attributes if key not in taken]
+    if left:
+        raise table_error(
+            root / ATTRIBUTES_CSV,
+            f"{len(left)} line(s) of no image, or of one that has another line; the first: '{left[0]}'",
+            "the names of the images here, one line each",
+        )
+
+
+def _names(path: Path, images: Path, root: Path) -> tuple[str, ...]:
+    """What tables may call an image, the first that one has counts."""
     relative, stem = path.relative_to(images), image_stem(path)
-    keys = (
-        path.relative_to(root).as_posix(),
-        relative.as_posix(),
-        (relative.parent / stem).as_posix(),
-        path.name,
-        stem,
-    )
+    beside = (relative.parent / stem).as_posix()
+    return path.relative_to(root).as_posix(), relative.as_posix(), beside, path.name, stem
+
+
+def _describe(path: Path, images: Path, root: Path, mask: Path | None, tables: FolderTables) -> DatasetItem:
+    relative, keys = path.relative_to(images), _names(path, images, root)
 
     def look_up(table: Mapping[str, _Value]) -> _Value | None:
         return next((table[key] for key in keys if key in table), None)
 
     spacing: SpacingMm | None = look_up(tables.spacing) or tables.spacing.get("")
     origin: SpacingOrigin = "detector" if spacing else "user" if tables.one_spacing else "unknown"
-    valid = root / VALID / relative.parent / f"{stem}.png"
+    valid = root / VALID / relative.parent / f"{image_stem(path)}.png"
     return DatasetItem(
         path=path,
         relative=relative,
@@ -225,4 +246,5 @@ def _describe(path: Path, images: Path, root: Path, mask: Path | None, tables: F
         split=look_up(tables.splits),
         spacing_mm=spacing or tables.one_spacing,
         spacing_origin=origin,
+        attributes=tables.one_attributes | (look_up(tables.shown) or {}) | (look_up(tables.attributes) or {}),
     )

@@ -7,8 +7,8 @@ import hashlib
 import hmac
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from medi2i.image import (
     fit_intensity,
 )
 from medi2i.io import read_radiograph
+from medi2i.io.acquisition import read_acquisition
 from medi2i.io.atomic import write_text_atomically
 from medi2i.io.masks import read_mask_folder, read_mask_nifti
 
@@ -45,6 +46,7 @@ class ManifestRow:
         patient: salted hash, None when unknown; the salt is thrown away, so it can't be traced back.
         intensity: the image's own robust range.
         valid_fraction: how much of the matrix holds an image.
+        attributes: how it was taken, as far as that is known: those the method is told of, by name.
     """
 
     id: str
@@ -65,6 +67,7 @@ class ManifestRow:
     spacing_origin: SpacingOrigin = "unknown"
     structures: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    attributes: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,9 +85,13 @@ def inspect_folder(
     intensity: IntensityConfig,
     *,
     salt: bytes,
+    attributes: Collection[str] = (),
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[list[ManifestRow], list[Skipped]]:
     """Read every image of a folder once; images that can't be read are listed, not fatal.
+
+    Args:
+        attributes: names of what is to be known of how images were taken; without any, no header is asked.
 
     Raises:
         MaskMismatchError: a mask doesn't fit its image.
@@ -94,13 +101,16 @@ def inspect_folder(
     for index, item in enumerate(folder.items):
         try:
             radiograph = load_radiograph(item)
+            known = read_acquisition(item.path) if attributes else {}
         except UnreadableImageError as error:
             reason = f"{error.found}; expected {error.expected}; {error.remedy}"
             skipped.append(Skipped(domain, _below(item.path, folder.root), reason))
         else:
             if item.mask is not None:
                 load_masks(item.mask, folder.structures, radiograph.pixels.shape)
-            rows.append(_row(index, item, folder, domain, radiograph, intensity, salt))
+            row = _row(index, item, folder, domain, radiograph, intensity, salt)
+            known = {name: v for name, v in {**known, **item.attributes}.items() if name in attributes}
+            rows.append(dataclasses.replace(row, attributes=known))
         if progress is not None:
             progress(index + 1, len(folder.items))
     return rows, skipped

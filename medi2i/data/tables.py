@@ -1,18 +1,17 @@
-"""What the tables of a data set folder say: `dataset.json`, `views.json`, and `patients.csv`."""
+"""What the tables of a data set folder say: two JSON files, `patients.csv`, and `attributes.csv`."""
 
 from __future__ import annotations
 
-import csv
-import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from medi2i.errors import DatasetFolderError
+from medi2i.data.attribute_tables import ATTRIBUTES_CSV, read_attribute_rows, stated_attributes, views_shown
+from medi2i.data.table_files import read_csv, read_json, table_error
 from medi2i.image import SpacingMm
 
-TABLE_FILES = ("dataset.json", "views.json", "patients.csv")
+TABLE_FILES = ("dataset.json", "views.json", "patients.csv", ATTRIBUTES_CSV)
 SPLITS = ("train", "validation", "test")
 
 
@@ -24,6 +23,8 @@ class FolderTables:
         structures: names of the mask planes, in order; empty when no table lists them.
         patients, splits, spacing: by file name, path, or name without suffix.
         one_patient, one_spacing: stated for the whole folder.
+        attributes: acquisition attributes of `attributes.csv`, by file name, path, or name without suffix.
+        shown, one_attributes: those that `views.json` has of a view, and `dataset.json` of the whole folder.
     """
 
     structures: tuple[str, ...]
@@ -32,6 +33,9 @@ class FolderTables:
     splits: dict[str, str]
     spacing: dict[str, SpacingMm]
     one_spacing: SpacingMm | None
+    attributes: dict[str, dict[str, str]] = field(default_factory=dict)
+    shown: dict[str, dict[str, str]] = field(default_factory=dict)
+    one_attributes: dict[str, str] = field(default_factory=dict)
 
 
 def read_tables(root: Path) -> FolderTables:
@@ -40,7 +44,7 @@ def read_tables(root: Path) -> FolderTables:
     Raises:
         DatasetFolderError: a table can't be read or contradicts its form.
     """
-    dataset, views = _read_json(root / "dataset.json"), _read_json(root / "views.json")
+    dataset, views = read_json(root / "dataset.json"), read_json(root / "views.json")
     rows = _read_rows(root / "patients.csv")
     stated = dataset.get("patient", views.get("patient"))
     patients = {str(k): str(v) for k, v in stated.items()} if isinstance(stated, dict) else {}
@@ -53,12 +57,10 @@ def read_tables(root: Path) -> FolderTables:
         splits=_splits(rows, root / "patients.csv"),
         spacing=spacing,
         one_spacing=None if one_spacing is None else _spacing(one_spacing, root / "dataset.json"),
+        attributes=read_attribute_rows(root / ATTRIBUTES_CSV),
+        shown=views_shown(views),
+        one_attributes=stated_attributes(dataset, root / "dataset.json"),
     )
-
-
-def table_error(path: Path, found: str, expected: str) -> DatasetFolderError:
-    """The error for a table that contradicts its form or its folder."""
-    return DatasetFolderError(path, found=found, expected=expected, remedy="see docs/dataset-folder.md")
 
 
 def _structures(dataset: dict[str, Any], views: dict[str, Any], root: Path) -> tuple[str, ...]:
@@ -88,32 +90,15 @@ def _read_views(views: dict[str, Any], path: Path) -> tuple[dict[str, str], dict
     return patients, spacing
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise table_error(path, f"no readable JSON ({type(error).__name__})", "a JSON object") from error
-    if not isinstance(values, dict):
-        raise table_error(path, type(values).__name__, "a JSON object")
-    return values
-
-
 def _read_rows(path: Path) -> list[dict[str, str]]:
     """Rows of `file,patient[,split]`; missing cells are empty."""
-    if not path.is_file():
+    columns, rows = read_csv(path, "file,patient")
+    if rows is None:
         return []
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, restval="", restkey="more")
-            rows, columns = list(reader), reader.fieldnames or []
-    except (OSError, ValueError, csv.Error) as error:
-        raise table_error(path, f"no readable CSV ({type(error).__name__})", "file,patient") from error
     if not {"file", "patient"} <= set(columns):
         raise table_error(path, f"columns {', '.join(columns) or 'none'}", "columns file,patient[,split]")
     kept = ("file", "patient", "split")
-    return [{key: str(row.get(key, "")).strip() for key in kept} for row in rows]
+    return [{key: row.get(key, "") for key in kept} for row in rows]
 
 
 def _column(rows: list[dict[str, str]], name: str, path: Path) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,4 +132,8 @@ def describe_domain(rows: Sequence[ManifestRow], skipped: int) -> dict[str, Any]
         },
         "structures": list(next((row.structures for row in rows if row.structures), ())),
         "mean_valid_fraction": float(np.mean([row.valid_fraction for row in rows])),
+        "attributes": {
+            name: dict(Counter(row.attributes.get(name, "unknown") for row in rows).most_common())
+            for name in sorted({name for row in rows for name in row.attributes})
+        },
     }

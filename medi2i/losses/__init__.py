@@ -16,6 +16,7 @@ from medi2i.losses.mind import MINDConfig
 from medi2i.losses.ms_ssim import MSSSIMConfig
 from medi2i.losses.mutual_information import MutualInformationConfig
 from medi2i.losses.ngf import NGFConfig
+from medi2i.losses.patch_nce import PatchNCEConfig
 from medi2i.losses.segmentation_consistency import SegmentationConsistencyConfig
 from medi2i.losses.ssim import SSIMConfig
 from medi2i.losses.structure import StructureLosses, require_possible
@@ -30,6 +31,7 @@ StructureLossConfig = Annotated[
     | MSSSIMConfig
     | MutualInformationConfig
     | NGFConfig
+    | PatchNCEConfig
     | SegmentationConsistencyConfig
     | SSIMConfig,
     Field(discriminator="name"),
@@ -45,6 +47,7 @@ __all__ = [
     "MSSSIMConfig",
     "MutualInformationConfig",
     "NGFConfig",
+    "PatchNCEConfig",
     "SSIMConfig",
     "SegmentationConsistencyConfig",
     "StructureLoss",

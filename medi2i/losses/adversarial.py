@@ -1,9 +1,12 @@
-"""Least-squares GAN loss (Mao et al., "Least squares generative adversarial networks", ICCV 2017)."""
+"""GAN losses on patches' logits: least squares (Mao et al., "Least squares generative adversarial networks",
+ICCV 2017) and logarithms (Goodfellow et al., "Generative adversarial nets", NeurIPS 2014).
+"""
 
 from __future__ import annotations
 
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812
 
 from medi2i.similarity.weighting import at_least_float32, masked_mean
 
@@ -26,3 +29,21 @@ def least_squares(
         weight: >= 0, how much of each patch is valid; None counts all patches alike.
     """
     return masked_mean((at_least_float32(logits) - float(target_is_real)) ** 2, weight)
+
+
+def log_likelihood(
+    logits: Float[Tensor, "B C H W"],
+    target_is_real: bool,
+    weight: Float[Tensor, "B _ H W"] | None = None,
+) -> Float[Tensor, ""]:
+    """Weighted mean of -log sigmoid(logit) for real, -log(1 - sigmoid(logit)) for translated.
+
+    A generator that asks for "real" has the form that does not saturate (section 3 of the paper).
+
+    Args:
+        logits: a patch discriminator's output, without activation.
+        target_is_real: whether the logits should say "real".
+        weight: >= 0, how much of each patch is valid; None counts all patches alike.
+    """
+    signed = at_least_float32(logits) * (1.0 if target_is_real else -1.0)
+    return masked_mean(F.softplus(-signed), weight)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 from torch import Tensor, nn
@@ -26,15 +27,30 @@ class StructureLosses(nn.ModuleList):
         self.settings = tuple(settings)
         super().__init__(setting.build() for setting in self.settings)
 
-    def use_segmenter(self, segmenter: nn.Module) -> None:
-        """Hand a frozen copy of a trained segmenter to the losses that ask one.
+    def use_segmenter(self, segmenter: nn.Module, structures: Sequence[str] = ()) -> nn.Module | None:
+        """Hand copies of a trained segmenter to the losses that ask one.
 
         Args:
             segmenter: images (B, 1, H, W) in [-1, 1] to logits (B, K, H, W), planes as the source's masks.
+            structures: names of the planes; needed for losses on thin structures.
+
+        Returns:
+            the one copy that all co-trained losses share and that somebody has to train; None without one.
+
+        Raises:
+            ConfigError: a loss names a structure that is not there.
         """
+        learning: nn.Module | None = None
         for loss in self:
-            if isinstance(loss, SegmentationConsistency):
-                loss.use_segmenter(segmenter)
+            if not isinstance(loss, SegmentationConsistency):
+                continue
+            if loss.config.segmenter == "frozen":
+                loss.use_segmenter(segmenter, structures)
+                continue
+            if learning is None:
+                learning = copy.deepcopy(segmenter).requires_grad_(True)
+            loss.ask_segmenter(learning, structures)
+        return learning
 
     def __iter__(self) -> Iterator[StructureLoss]:
         return cast(Iterator[StructureLoss], super().__iter__())
@@ -88,6 +104,6 @@ def require_possible(
                 f"adapter.structure_losses.{index}",
                 found=f"'{setting.name}' without {' and '.join(missing)}",
                 expected="what the loss compares with",
-                remedy="use a source data set with masks (see docs/dataset-folder.md), or drop the loss; a "
-                "segmenter can be given from Python only (StructureLosses.use_segmenter)",
+                remedy="use a source data set with masks (see docs/dataset-folder.md), on which the main job "
+                "trains a segmenter, or drop the loss",
             )

@@ -13,7 +13,16 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from medi2i.metrics.tensors import to_batch
-from medi2i.similarity import attenuation, edges, lncc, mind, mutual_information, ngf, self_similarity
+from medi2i.similarity import (
+    attenuation,
+    edges,
+    lncc,
+    mind,
+    mutual_information,
+    ngf,
+    patch_nce,
+    self_similarity,
+)
 from medi2i.similarity import multiscale_ssim as multiscale
 
 
@@ -80,6 +89,22 @@ def self_similarity_distance(
     """
     x, y, weight = _batches(source, translated, valid)
     return float(self_similarity.self_similarity_distance(x, y, weight, scales=scales, undefined=math.nan))
+
+
+def patch_nce_distance(
+    source: Float[np.ndarray, "H W"],
+    translated: Float[np.ndarray, "H W"],
+    valid: Bool[np.ndarray, "H W"] | None = None,
+    *,
+    temperature: float = 0.07,
+) -> float:
+    """Nats by which patches find their place worse than in the source itself, whatever the polarity; >= 0.
+
+    Raises:
+        UsageError: images without room for two places.
+    """
+    x, y, weight = _batches(source, translated, valid)
+    return float(patch_nce.patch_nce_distance(x, y, weight, temperature=temperature, undefined=math.nan))
 
 
 def edge_distance(

@@ -32,11 +32,11 @@ class DiscriminatorAugmentationConfig(Config):
 
 
 def augment_pair(
-    image: Float[Tensor, "B 1 H W"],
+    image: Float[Tensor, "B C H W"],
     valid: Float[Tensor, "B 1 H W"],
     config: DiscriminatorAugmentationConfig,
     generator: torch.Generator,
-) -> tuple[Float[Tensor, "B 1 H W"], Float[Tensor, "B 1 H W"]]:
+) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B 1 H W"]]:
     """One random warp and cut-out per image; what is moved in from outside or cut out becomes invalid."""
     batch, _, height, width = image.shape
     device = image.device

@@ -32,9 +32,14 @@ class PatchGANConfig(Config):
     norm: Literal["instance", "none"] = "instance"
     detail_gain: float = Field(default=0.0, ge=0)
 
-    def build(self, *, seed: int) -> PatchGAN:
-        """A discriminator with weights drawn by `seed`: from N(0, 0.02), or He's without norm."""
-        discriminator = PatchGAN(self)
+    def build(self, *, seed: int, conditional: bool = False) -> PatchGAN:
+        """A discriminator with weights drawn by `seed`: from N(0, 0.02), or He's without norm.
+
+        Args:
+            seed: of the weights.
+            conditional: whether it is shown, beside an image, the one it was made of.
+        """
+        discriminator = PatchGAN(self, conditional=conditional)
         if self.norm == "none":
             initialize_kaiming(discriminator, slope=0.2, seed=seed)
         else:
@@ -45,24 +50,29 @@ class PatchGANConfig(Config):
 class PatchGAN(nn.Module):
     """Raw logits, one for each overlapping patch; no sigmoid (least-squares GAN)."""
 
-    def __init__(self, config: PatchGANConfig) -> None:
+    def __init__(self, config: PatchGANConfig, *, conditional: bool = False) -> None:
         super().__init__()
         self.detail_gain = config.detail_gain
         self.layers = PatchDiscriminator(
             spatial_dims=2,
-            in_channels=2 if config.detail_gain else 1,
+            in_channels=1 + bool(config.detail_gain) + conditional,
             channels=config.width,
             num_layers_d=config.layers,
             norm="INSTANCE" if config.norm == "instance" else None,  # MONAI's default is batch norm
             bias=config.norm == "none",  # a norm would take a bias away again
         )
 
-    def forward(self, image: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 h w"]:
+    def forward(
+        self, image: Float[Tensor, "B 1 H W"], condition: Float[Tensor, "B 1 H W"] | None = None
+    ) -> Float[Tensor, "B 1 h w"]:
+        """Logits of an image, or of an image and its `condition` where it was built to be conditional."""
         seen = image
         if self.detail_gain:
             smooth = F.avg_pool2d(F.pad(image, (1, 1, 1, 1), mode="reflect"), 3, stride=1)
             # clamped: the edge of a cut-out is no detail, and would drown it
             detail = (self.detail_gain * (image - smooth)).clamp(-1, 1)
             seen = torch.cat([image, detail], dim=1)
+        if condition is not None:
+            seen = torch.cat([condition, seen], dim=1)
         logits: Tensor = self.layers(seen)[-1]  # MONAI returns every feature map, the logits last
         return logits.to(image.dtype)

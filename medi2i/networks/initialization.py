@@ -26,6 +26,16 @@ def initialize_kaiming(network: nn.Module, *, slope: float, seed: int) -> None:
     _draw(network, seed, lambda weight: gain / math.sqrt(weight[0].numel()))
 
 
+def initialize_xavier(network: nn.Module, *, gain: float = 0.02, seed: int) -> None:
+    """N(0, gain * sqrt(2 / (fan in + fan out))) (Glorot and Bengio 2010), with the gain of CUT's authors."""
+
+    def std_of(weight: Tensor) -> float:
+        area = weight[0, 0].numel()  # both fans count a kernel's pixels
+        return gain * math.sqrt(2 / ((weight.shape[0] + weight.shape[1]) * area))
+
+    _draw(network, seed, std_of)
+
+
 def _draw(network: nn.Module, seed: int, std_of: Callable[[Tensor], float]) -> None:
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():

@@ -18,9 +18,12 @@ from medi2i.networks.adain import adaptive_instance_norm
 from medi2i.networks.initialization import initialize_kaiming
 from medi2i.networks.normalization import MapLayerNorm, full_precision
 
-# at a quarter of the resolution; with a skip, a second one at the whole
+# at a quarter of the resolution; with a skip, a second one at the whole; with a residual output, the image
 Content = tuple[Float[Tensor, "B _c _h _w"], ...]
 
+
+_SKIP_RANGE = 0.97  # the inverse of tanh ends at 1
+_FIRST_STROKE = 0.1  # of He's initialisation
 
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
@@ -36,6 +39,9 @@ class MUNITGeneratorConfig(Config):
         full_resolution_skip: not in the paper, off by default. The first layer's features, without their mean
             and spread, belong to the content; the style gives them a mean and spread of its own at the other
             end. A small network so keeps fine detail that it can't carry through the bottleneck.
+        residual_output: not in the paper, off by default. The image belongs to the content and is added,
+            through the inverse of the final tanh, to what the decoder paints, which is little before
+            training: tones then start as they are, while the paper's terms do not forbid to invert them.
     """
 
     width: int = Field(default=64, gt=0)
@@ -43,6 +49,7 @@ class MUNITGeneratorConfig(Config):
     style_size: int = Field(default=8, gt=0)
     mlp_width: int = Field(default=256, gt=0)
     full_resolution_skip: bool = False
+    residual_output: bool = False
 
     def build_content_encoder(self, *, seed: int, channels: int = 1) -> ContentEncoder:
         """Image to content, weights drawn by `seed` (He et al. 2015, fan in)."""
@@ -56,7 +63,11 @@ class MUNITGeneratorConfig(Config):
         self, *, seed: int, channels: int = 1, norm: Literal["adaptive", "instance"] = "adaptive"
     ) -> Decoder:
         """Content (and style, where the norm is adaptive) to image, weights drawn by `seed`."""
-        return _initialized(Decoder(self, channels, norm), seed)
+        decoder = _initialized(Decoder(self, channels, norm), seed)
+        if self.residual_output:
+            with torch.no_grad():  # not nothing: the style has to be seen from the start, to be learnt
+                decoder.paint.weight.mul_(_FIRST_STROKE)
+        return decoder
 
 
 class ContentEncoder(nn.Module):
@@ -65,7 +76,7 @@ class ContentEncoder(nn.Module):
     def __init__(self, config: MUNITGeneratorConfig, channels: int = 1) -> None:
         super().__init__()
         width = config.width
-        self.keep_stem = config.full_resolution_skip
+        self.keep_stem, self.keep_image = config.full_resolution_skip, config.residual_output
         self.stem = nn.Sequential(_conv(channels, width, 7), nn.InstanceNorm2d(width), nn.ReLU())
         self.down = nn.Sequential(
             _halving(width, 2 * width),
@@ -82,7 +93,12 @@ class ContentEncoder(nn.Module):
         features: Tensor = self.down(stem)
         for block in self.blocks:
             features = block(features)
-        return (features, stem) if self.keep_stem else (features,)
+        kept = [features]
+        if self.keep_stem:
+            kept.append(stem)
+        if self.keep_image:
+            kept.append(image)
+        return tuple(kept)
 
 
 class StyleEncoder(nn.Module):
@@ -141,6 +157,7 @@ class Decoder(nn.Module):
         skip = config.full_resolution_skip
         self.join = nn.Sequential(_conv(2 * width, width, 3), nn.ReLU()) if skip else None
         self.paint = _conv(width, channels, 7)
+        self.residual_output = config.residual_output
         self.sizes = [4 * width, 4 * width] * config.blocks + ([width] if skip else [])
         self.style_mlp: nn.Module | None = None
         if norm == "adaptive":
@@ -164,7 +181,10 @@ class Decoder(nn.Module):
             fine = adaptive_instance_norm(content[1], *looks[-1]) if looks else content[1]
             features = self.join(torch.cat([features, fine.to(features.dtype)], dim=1))
         # under autocast: gray levels in half precision would band
-        return torch.tanh(full_precision(self.paint(features)))
+        painted = full_precision(self.paint(features))
+        if self.residual_output:
+            painted = painted + torch.atanh(_SKIP_RANGE * content[-1].clamp(-1, 1))
+        return torch.tanh(painted)
 
     def _looks(self, style: Tensor | None) -> list[tuple[Tensor, Tensor]]:
         """(shift, scale) of every norm, each (B, C); none without a style."""

@@ -53,9 +53,8 @@ def styles_as_asked(
     """The codes that `style` means for these images.
 
     Args:
-        style: None or "mean": the mean of N(0, 1), which is 0. "random" or an integer n: the n-th draw of
-            each image ("random" is the 0-th), see `styles_of_content`. A tensor of (S,), (1, S) or (B, S):
-            itself.
+        style: an integer n: the n-th draw of each image, see `styles_of_content`; None or "random": the 0-th.
+            "mean": the mean of N(0, 1), which is 0. A tensor of (S,), (1, S) or (B, S): itself.
         image: what is to be translated.
         valid: 1 where it is image.
         size: S.
@@ -65,9 +64,9 @@ def styles_as_asked(
         UsageError: `style` is none of these, or a code is not finite.
     """
     count = image.shape[0]
-    if style is None or (isinstance(style, str) and style == "mean"):
+    if isinstance(style, str) and style == "mean":
         return image.new_zeros(count, size)
-    if isinstance(style, str) and style == "random":
+    if style is None or (isinstance(style, str) and style == "random"):
         style = 0
     if isinstance(style, int) and not isinstance(style, bool):
         return styles_of_content(image, valid, size=size, key=f"{key} {style}")

@@ -1,4 +1,4 @@
-"""The residual generator of CycleGAN (Zhu et al. 2017, appendix 7.2; Johnson et al. 2016)."""
+"""The residual generator of CycleGAN (Zhu et al. 2017, appendix 7.2; Johnson et al. 2016), and CUT's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from medi2i.config import Config
-from medi2i.networks.initialization import initialize_normal
+from medi2i.networks.initialization import initialize_normal, initialize_xavier
+from medi2i.networks.resampling import BlurDown, BlurUp
 
 # tanh saturates at 1: the skip carries the image a little inside, so that its inverse stays finite
 _SKIP_RANGE = 0.97
@@ -22,6 +23,9 @@ class ResNetGeneratorConfig(Config):
     Not in the paper, and off by default:
 
     Attributes:
+        downsample, upsample: `antialiased` both are CUT's (Park et al. 2020, after Zhang, ICML 2019): a
+            convolution of stride 1 and a blur that halves or doubles.
+        initialization: `normal` is N(0, 0.02); `xavier` with gain 0.02 is CUT's.
         residual_output: the input is added, through the inverse of the final tanh, to what the network
             paints: the untrained generator is then the identity, full-resolution detail can't be lost in the
             bottleneck, and a small network learns only the difference between the domains.
@@ -32,14 +36,19 @@ class ResNetGeneratorConfig(Config):
 
     width: int = Field(default=64, gt=0)
     blocks: int = Field(default=9, ge=0)
-    upsample: Literal["transposed", "resize_conv"] = "transposed"
+    downsample: Literal["strided", "antialiased"] = "strided"
+    upsample: Literal["transposed", "resize_conv", "antialiased"] = "transposed"
+    initialization: Literal["normal", "xavier"] = "normal"
     residual_output: bool = False
     full_resolution_skip: bool = False
 
     def build(self, *, seed: int) -> ResNetGenerator:
-        """A generator with weights from N(0, 0.02) drawn by `seed`."""
+        """A generator with weights drawn by `seed`."""
         generator = ResNetGenerator(self)
-        initialize_normal(generator, seed=seed)
+        if self.initialization == "xavier":
+            initialize_xavier(generator, seed=seed)
+        else:
+            initialize_normal(generator, seed=seed)
         if self.residual_output:
             nn.init.zeros_(generator.paint[-1].weight)  # type: ignore[arg-type]
         return generator
@@ -56,10 +65,8 @@ class ResNetGenerator(nn.Module):
         self.residual_output = config.residual_output
         self.stem = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(1, width, 7), *_norm_relu(width))
         self.encode = nn.Sequential(
-            nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
-            *_norm_relu(2 * width),
-            nn.Conv2d(2 * width, 4 * width, 3, stride=2, padding=1),
-            *_norm_relu(4 * width),
+            *_downsampling(width, 2 * width, config.downsample),
+            *_downsampling(2 * width, 4 * width, config.downsample),
         )
         self.transform = nn.Sequential(*(_ResidualBlock(4 * width) for _ in range(config.blocks)))
         self.decode = nn.Sequential(
@@ -110,8 +117,16 @@ def _norm_relu(channels: int) -> tuple[nn.Module, nn.Module]:
     return nn.InstanceNorm2d(channels), nn.ReLU()
 
 
+def _downsampling(channels_in: int, channels_out: int, kind: str) -> tuple[nn.Module, ...]:
+    if kind == "strided":
+        return nn.Conv2d(channels_in, channels_out, 3, stride=2, padding=1), *_norm_relu(channels_out)
+    return nn.Conv2d(channels_in, channels_out, 3, padding=1), *_norm_relu(channels_out), BlurDown()
+
+
 def _upsampling(channels_in: int, channels_out: int, kind: str) -> tuple[nn.Module, ...]:
     if kind == "transposed":
         return (nn.ConvTranspose2d(channels_in, channels_out, 3, stride=2, padding=1, output_padding=1),)
+    if kind == "antialiased":
+        return BlurUp(), nn.Conv2d(channels_in, channels_out, 3, padding=1)
     # resize-convolution has no checkerboard (Odena et al. 2016)
     return nn.Upsample(scale_factor=2), nn.ReflectionPad2d(1), nn.Conv2d(channels_in, channels_out, 3)

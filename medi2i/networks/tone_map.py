@@ -35,13 +35,15 @@ class ToneBounds(Config):
         pieces: straight pieces of a tone curve.
         least_slope: a curve's slope is at least this share of the identity's, so that no contrast of the base
             is wiped out.
-        most_log_rise: logarithms of a curve's rises in its pieces differ from 0 by no more than this, before
-            they are scaled to the sum 1: curves stay curves, and do not become steps.
-        local_share: how much of what a curve differs from the image's mean curve is kept. Curves that differ
-            from place to place are what shifts an edge's apparent place most: unbounded ones by 1 to 4 px
-            for the worst weights, within these defaults by 0.4 px at most (95th percentile over a chest
-            phantom of 128 px, `metrics.deformation`).
-        most_log_gain: a band's gain lies between exp(-most_log_gain) and exp(most_log_gain).
+        most_log_bend: logarithms of a curve's slopes in neighbouring pieces differ by no more than this. A
+            curve that bends within an edge shifts the edge's apparent place: by about
+            sigma^2 (ln T')' for an edge of width sigma.
+        local_share: how much of what a curve differs from the image's mean curve, and a band's gain (its
+            logarithm) from the image's mean gain, is kept. What differs from place to place shifts edges in
+            the same way, by about sigma^2 (ln g)'.
+        most_log_gain: logarithms of the bands' gains differ from their mean by no more than this.
+        most_log_sharpness: their mean differs from 0 by no more than this. What blurs or sharpens all bands
+            together shifts the apparent place of edges that lie close to each other.
         most_texture: largest standard deviation of each of the two textures of noise, in image units of
             [-1, 1]; 0 is none.
     """
@@ -50,10 +52,11 @@ class ToneBounds(Config):
     band_px: tuple[float, ...] = Field(default=(1.0, 2.0, 4.0), min_length=1, max_length=6)
     pieces: int = Field(default=8, ge=2, le=64)
     least_slope: float = Field(default=0.3, gt=0, lt=1)
-    most_log_rise: float = Field(default=1.0, gt=0, le=5)
-    local_share: float = Field(default=0.25, ge=0, le=1)
-    most_log_gain: float = Field(default=1.6, ge=0, le=3)
-    most_texture: float = Field(default=0.02, ge=0, le=0.3)
+    most_log_bend: float = Field(default=0.25, gt=0, le=2)
+    local_share: float = Field(default=0.2, ge=0, le=1)
+    most_log_gain: float = Field(default=0.8, ge=0, le=3)
+    most_log_sharpness: float = Field(default=0.2, ge=0, le=2)
+    most_texture: float = Field(default=0.008, ge=0, le=0.3)
 
 
 @dataclass(frozen=True)
@@ -78,14 +81,29 @@ def bound_grids(
     bounds: ToneBounds,
 ) -> ToneGrids:
     """Any finite numbers as grids within the bounds; zeros of tone and gain are the identity."""
-    share = torch.softmax(bounds.most_log_rise * torch.tanh(tone.float() / bounds.most_log_rise), dim=1)
-    everywhere = share.mean(dim=(-2, -1), keepdim=True)
-    share = everywhere + bounds.local_share * (share - everywhere)
+    bend = bounds.most_log_bend * torch.tanh(tone.float() / bounds.most_log_bend)
+    share = _hold_together(torch.softmax(bend.cumsum(dim=1), dim=1), bounds.local_share)
     return ToneGrids(
         increments=(1 - bounds.least_slope) * share + bounds.least_slope / tone.shape[1],
-        log_gains=bounds.most_log_gain * torch.tanh(gain.float()),
+        log_gains=_hold_together(_bound_gains(gain.float(), bounds), bounds.local_share),
         amplitudes=bounds.most_texture * torch.sigmoid(texture.float()),
     )
+
+
+def _bound_gains(gain: Float[Tensor, "B K g g"], bounds: ToneBounds) -> Float[Tensor, "B K g g"]:
+    """Logarithms of gains: a bounded mean over the bands, and bounded differences from it."""
+    relative = torch.tanh(gain)
+    mean = relative.mean(dim=1, keepdim=True)
+    bands = gain.shape[1]
+    # numbers in [-1, 1] differ from their mean by up to 2 (K - 1) / K
+    apart = (relative - mean) * bands / (2 * max(bands - 1, 1))
+    return bounds.most_log_gain * apart + bounds.most_log_sharpness * mean
+
+
+def _hold_together(grid: Float[Tensor, "B C r c"], share: float) -> Float[Tensor, "B C r c"]:
+    """The grid's mean, and `share` of what each place differs from it."""
+    everywhere = grid.mean(dim=(-2, -1), keepdim=True)
+    return everywhere + share * (grid - everywhere)
 
 
 def split_bands(

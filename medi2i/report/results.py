@@ -52,6 +52,7 @@ class DomainFacts(_Part):
     bits_stored: tuple[int, ...]
     spacing_origins: dict[str, int]
     structures: tuple[str, ...]
+    attributes: dict[str, dict[str, int]] = {}
 
 
 class Data(_Part):

@@ -64,7 +64,9 @@ class Table:
 
 def data_table(results: Results) -> Table:
     """What the two domains hold, side by side."""
-    columns = [_domain_cells(domain) for domain in (results.data.source, results.data.target)]
+    domains = (results.data.source, results.data.target)
+    names = sorted({name for domain in domains for name in domain.attributes})
+    columns = [_domain_cells(domain) | _attribute_cells(domain, names) for domain in domains]
     rows = tuple(Row(name, (columns[0][name], columns[1][name])) for name in columns[0])
     return Table(("", "Source", "Target"), (Section("", rows),))
 
@@ -216,6 +218,18 @@ def _domain_cells(domain: DomainFacts) -> dict[str, str]:
         "Spacing from": _origins(domain),
         "Structures": ", ".join(domain.structures) or "none",
         "Skipped": f"{domain.n_skipped:,}",
+    }
+
+
+def _attribute_cells(domain: DomainFacts, names: list[str]) -> dict[str, str]:
+    """How images were taken: each attribute's values with the images they hold for."""
+    counts = {name: domain.attributes.get(name, {}) for name in names}
+    return {
+        name.replace("_", " ").capitalize(): ", ".join(
+            f"{value} ({number:,})" for value, number in of.items()
+        )
+        or "unknown"
+        for name, of in counts.items()
     }
 
 

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from medi2i.adapters import DomainAdapter
+from medi2i.adapters import Trainee
 from medi2i.errors import CheckpointError
 from medi2i.io.atomic import (
     replace_folder_atomically,
@@ -197,7 +197,7 @@ def sweep(folder: Path, *, keep: set[int]) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def load_networks(adapter: DomainAdapter, tensors: dict[str, Tensor], origin: Path) -> None:
+def load_networks(adapter: Trainee, tensors: dict[str, Tensor], origin: Path) -> None:
     """Put a checkpoint's weights into an adapter.
 
     Raises:

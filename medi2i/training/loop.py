@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -12,13 +13,14 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from medi2i.adapters import DomainAdapter
-from medi2i.data.unpaired import UnpairedCrops, unpaired_loader
+from medi2i.adapters import DomainAdapter, Trainee
+from medi2i.data.labelled import LabelledCrops, join_batches, labelled_loader
+from medi2i.data.unpaired import TrainingCrops, unpaired_loader
 from medi2i.training.finite import all_finite, require_finite
 from medi2i.training.interruption import StopRequest
 from medi2i.training.progress import Progress, TrainingLog
 from medi2i.training.saving import Saver
-from medi2i.training.settings import TrainingConfig, Validation
+from medi2i.training.settings import Score, TrainingConfig, Validation
 from medi2i.training.step import Stepper
 
 # several processes have to agree on a stop, which makes the host wait for the device: not in every step
@@ -29,8 +31,9 @@ _AGREE_EVERY = 10
 class Hooks:
     """What a stage wants to happen during a training; called by the main process only."""
 
-    validate: Callable[[DomainAdapter], Validation] | None = None
-    preview: Callable[[DomainAdapter, int], None] | None = None
+    validate: Callable[[Any], Score] | None = None  # gets the trainee, as `preview` does
+    score: type[Score] = Validation  # what `validate` returns
+    preview: Callable[[Any, int], None] | None = None
     facts: dict[str, Any] = field(default_factory=dict)  # goes into every checkpoint
 
 
@@ -40,13 +43,13 @@ class TrainingResult:
 
     steps: int
     best_step: int
-    best: Validation | None
+    best: Score | None
     seconds: float
 
 
 def train(
-    adapter: DomainAdapter,
-    crops: UnpairedCrops,
+    adapter: Trainee,
+    crops: TrainingCrops,
     config: TrainingConfig,
     *,
     folder: Path,
@@ -55,12 +58,14 @@ def train(
     stop: StopRequest,
     hooks: Hooks | None = None,
     workers: int = 0,
+    labelled: LabelledCrops | None = None,
 ) -> TrainingResult:
-    """Train any adapter with players, from the run's last checkpoint if there is one.
+    """Train anything with players, from the run's last checkpoint if there is one.
 
     Args:
         folder: the run's folder; `checkpoints/` and `log.jsonl` are written below it.
         stop: asked after every step.
+        labelled: batches of known attributes, beside those of `crops`, for methods that want them.
 
     Raises:
         NonFiniteLossError: a loss became NaN or infinite; the last good checkpoint is kept.
@@ -68,33 +73,61 @@ def train(
         CheckpointError: the run's checkpoint is of another method or shape.
     """
     stepper = Stepper(adapter, config, accelerator, seed=seed, epoch_length=crops.epoch_length)
-    return _Training(stepper, folder, hooks or Hooks()).run(crops, stop, workers)
+    return _Training(stepper, folder, hooks or Hooks()).run(crops, labelled, stop, workers)
 
 
 def time_steps(
-    adapter: DomainAdapter,
+    adapter: Trainee,
     config: TrainingConfig,
     crop_size: int,
     accelerator: Accelerator,
     *,
+    structures: int = 0,
     steps: int = 3,
 ) -> float:
     """Seconds a training step takes here, measured on random images; nothing is written.
 
-    The first step warms up and does not count.
+    The first step warms up and does not count. With `structures`, images have masks with so many planes.
+    Methods that want labelled images get them in every second step.
     """
+    steps = max(steps, 1 + max(player.every for player in adapter.players))  # each has a turn that counts
     stepper = Stepper(adapter, config, accelerator, seed=0, epoch_length=1)
     shape = (config.batch_size, 1, crop_size, crop_size)
     sample = {name: torch.rand(shape) * 2 - 1 for name in ("source", "target")}
     sample |= {f"{name}_valid": torch.ones(shape) for name in ("source", "target")}
+    if structures:
+        sample["source_mask"] = (torch.rand((config.batch_size, structures, *shape[2:])) > 0.5).float()
+    told, labelled = _random_codes(adapter, config.batch_size, shape[2:])
     seconds = []
-    for _ in range(steps):
+    for step in range(steps):
         begin = time.monotonic()
-        losses = stepper.take([sample] * config.accumulate)
+        losses = stepper.take([sample | told | (labelled if step % 2 else {})] * config.accumulate)
         all_finite(losses, None).item()  # waits for the device
         seconds.append(time.monotonic() - begin)
     stepper.unwrap()
     return sum(seconds[1:]) / (steps - 1)
+
+
+def _random_codes(
+    adapter: Trainee, batch_size: int, shape: tuple[int, ...]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Codes of random classes for a batch, and labelled random images; nothing where none are wanted."""
+    if not isinstance(adapter, DomainAdapter) or not adapter.needs_attributes or adapter.attributes is None:
+        return {}, {}
+    classes = adapter.attributes.classes()
+    told = {
+        f"{name}_attributes": classes[torch.randint(len(classes), (batch_size,))]
+        for name in ("source", "target")
+    }
+    groups = min(adapter.labelled_groups, len(classes))
+    images = (groups * adapter.group_images, 1, *shape)
+    labelled = {
+        "labelled_image": torch.rand(images) * 2 - 1,
+        "labelled_valid": torch.ones(images),
+        "labelled_attributes": classes[:groups].repeat_interleave(adapter.group_images, dim=0),
+        "labelled_group": torch.arange(groups).repeat_interleave(adapter.group_images),
+    }
+    return told, labelled if groups else {}
 
 
 class _Training:
@@ -104,18 +137,22 @@ class _Training:
         self.stepper, self.folder, self.hooks = stepper, folder, hooks
         self.config, self.engine = stepper.config, stepper.accelerator
         self.total = self.config.total_steps(stepper.epoch_length)
-        self.saver = Saver(folder / "checkpoints", stepper, hooks.facts)
+        self.saver = Saver(folder / "checkpoints", stepper, hooks.facts, hooks.score)
         self.log: TrainingLog | None = None
         self.unread: Tensor | None = None  # whether all losses since it was last read were finite
         self.mark = (0.0, 0)  # moment and step of the last line in the log
 
-    def run(self, crops: UnpairedCrops, stop: StopRequest, workers: int) -> TrainingResult:
+    def run(
+        self, crops: TrainingCrops, labelled: LabelledCrops | None, stop: StopRequest, workers: int
+    ) -> TrainingResult:
         stepper = self.stepper
         self.saver.resume()
         if self.engine.is_main_process:
             self.log = TrainingLog(self.folder / "log.jsonl", resume_step=stepper.step)
         progress = Progress("training", self.total, initial=stepper.step, rank=self.engine.process_index)
         batches = iter(self._loader(crops, workers))
+        if labelled is not None:
+            batches = self._with_labelled(batches, labelled, workers)
         begin = time.monotonic()
         self.mark = (begin, stepper.step)
         stepper.adapter.train()
@@ -136,7 +173,7 @@ class _Training:
         seconds = time.monotonic() - begin
         return TrainingResult(stepper.step, self.saver.best_step, self.saver.best, seconds)
 
-    def _loader(self, crops: UnpairedCrops, workers: int) -> Any:
+    def _loader(self, crops: TrainingCrops, workers: int) -> Any:
         accumulate = self.config.accumulate
         return unpaired_loader(
             crops,
@@ -147,6 +184,19 @@ class _Training:
             world=self.engine.num_processes,
             workers=workers,
         )
+
+    def _with_labelled(self, batches: Any, crops: LabelledCrops, workers: int) -> Any:
+        first, accumulate = self.stepper.step, self.config.accumulate
+        loader = labelled_loader(
+            crops,
+            first=first,
+            last=self.total,
+            accumulate=accumulate,
+            rank=self.engine.process_index,
+            world=self.engine.num_processes,
+            workers=workers,
+        )
+        return join_batches(batches, loader, first=first, accumulate=accumulate, every=crops.every)
 
     def _stopping(self, stop: StopRequest) -> bool:
         """Whether to stop after this step; one process that stopped alone would leave the others waiting."""
@@ -178,10 +228,17 @@ class _Training:
             images_per_second=round(rate, 3),
             learning_rate={p.name: p.optimizer.learning_rate * factor for p in players},
             losses=values,
+            **self._readings(),
         )
         sums = {p.name: sum(v for k, v in values.items() if k.startswith(f"{p.name}/")) for p in players}
         shown = ", ".join(f"{name} {value:.3f}" for name, value in sums.items())
         return f"{shown}, {rate:.1f} images/s"
+
+    def _readings(self) -> dict[str, dict[str, float | None]]:
+        """What the players read off in the step, under a key of its own: progress adds up losses only."""
+        values = {name: float(value) for name, value in self.stepper.readings.items()}
+        rounded = {name: round(v, 6) if math.isfinite(v) else None for name, v in values.items()}
+        return {"readings": rounded} if rounded else {}
 
     def _milestones(self, losses: dict[str, Tensor]) -> None:
         """Validation with its checkpoint, and the preview, when they are due."""

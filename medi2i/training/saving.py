@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from medi2i.io.atomic import restore_folders
 from medi2i.training.checkpoint import (
@@ -19,7 +22,7 @@ from medi2i.training.checkpoint import (
     sweep,
 )
 from medi2i.training.finite import require_finite_tensors
-from medi2i.training.settings import Validation
+from medi2i.training.settings import Score, Validation
 from medi2i.training.step import Stepper
 
 _KEPT = 2  # besides the best
@@ -33,10 +36,12 @@ class Saver:
         saved: steps with a checkpoint, in order.
     """
 
-    def __init__(self, folder: Path, stepper: Stepper, facts: dict[str, Any]) -> None:
-        self._folder, self._stepper, self._facts = folder, stepper, facts
+    def __init__(
+        self, folder: Path, stepper: Stepper, facts: dict[str, Any], score: type[Score] = Validation
+    ) -> None:
+        self._folder, self._stepper, self._facts, self._score = folder, stepper, facts, score
         self._engine = stepper.accelerator
-        self.best: Validation | None = None
+        self.best: Score | None = None
         self.best_step = 0
         self.saved: list[int] = []
 
@@ -59,7 +64,7 @@ class Saver:
                 mark_best(self._folder, self.best_step)
             sweep(self._folder, keep={self.best_step, *self.saved})
 
-    def consider(self, score: Validation | None, minimum: float) -> None:
+    def consider(self, score: Score | None, minimum: float) -> None:
         """Whether the weights of this step are the best; without a score the last ones are."""
         if score is None or score.better_than(self.best, minimum):
             self.best, self.best_step = score, self._stepper.step
@@ -91,38 +96,60 @@ class Saver:
     def _checkpoint(self) -> Checkpoint:
         stepper = self._stepper
         with stepper.unwrapped():
-            networks = dict(stepper.adapter.state_dict())
+            networks, companions = _without_companions(stepper)
         facts: dict[str, Any] = {
             "best_step": self.best_step,
             "scaler": stepper.scaler.state_dict() if stepper.scaler else None,
         }
         if self.best is not None:
-            facts["best"] = {
-                "distance": self.best.distance,
-                "gradient_correlation": self.best.gradient_correlation,
-            }
+            facts["best"] = asdict(self.best)
         return Checkpoint(
             step=stepper.step,
             networks=networks,
             average=stepper.average.tensors() if stepper.average else {},
             optimizers=optimizer_tensors(stepper.optimizers),
-            local=stepper.adapter.local_state(),
+            local=stepper.adapter.local_state() | companions,
             state=self._facts | facts,
         )
+
+    def _saved_companions(self, checkpoint: Checkpoint) -> dict[str, Tensor]:
+        """They are the same in every process; one that the saved training didn't have takes the first's."""
+        prefixes = _companions(self._stepper)
+        local = checkpoint.local
+        if prefixes and not local:
+            local = load_checkpoint(self._folder, rank=0).local
+        return {name: value for name, value in local.items() if name.startswith(prefixes)}
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         stepper = self._stepper
         with stepper.unwrapped():
-            load_networks(stepper.adapter, checkpoint.networks, self._folder)
+            companions = self._saved_companions(checkpoint)
+            load_networks(stepper.adapter, checkpoint.networks | companions, self._folder)
         restore_optimizers(stepper.optimizers, checkpoint.optimizers)
         if stepper.average is not None and checkpoint.average:
             stepper.average.load(checkpoint.average)
-        if checkpoint.local:  # a process that the saved training didn't have starts with nothing
-            stepper.adapter.load_local_state(checkpoint.local)
+        local = {k: v for k, v in checkpoint.local.items() if k not in companions}
+        if local:  # a process that the saved training didn't have starts with nothing
+            stepper.adapter.load_local_state(local)
         if stepper.scaler is not None and checkpoint.state.get("scaler"):
             stepper.scaler.load_state_dict(checkpoint.state["scaler"])
         best = checkpoint.state.get("best")
-        self.best = Validation(**best) if best else None
+        self.best = self._score(**best) if best else None
         self.best_step = int(checkpoint.state["best_step"])
         stepper.step = checkpoint.step
         self.saved = [checkpoint.step]
+
+
+def _companions(stepper: Stepper) -> tuple[str, ...]:
+    """How the names of the companions' tensors begin."""
+    return tuple(f"{name}." for name in stepper.adapter.companions)
+
+
+def _without_companions(stepper: Stepper) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """State of the trainee and of its companions, which a shared checkpoint does not hold."""
+    prefixes = _companions(stepper)
+    own: dict[str, Tensor] = {}
+    companions: dict[str, Tensor] = {}
+    for name, value in stepper.adapter.state_dict().items():
+        (companions if name.startswith(prefixes) else own)[name] = value
+    return own, companions

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -56,7 +57,16 @@ class TrainingConfig(Config):
 
 
 @dataclass(frozen=True)
-class Validation:
+class Score(ABC):
+    """What a look at held-out images says of a training's weights; plain numbers, kept in checkpoints."""
+
+    @abstractmethod
+    def better_than(self, other: Self | None, minimum: float) -> bool:
+        """Whether BEST moves here from `other`; `minimum` is `minimum_gradient_correlation`."""
+
+
+@dataclass(frozen=True)
+class Validation(Score):
     """What the rule for BEST looks at: distance to held-out target images, structure kept."""
 
     distance: float

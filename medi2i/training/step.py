@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import fields
 
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from medi2i.adapters import Batch, DomainAdapter, Player, Shared
+from medi2i.adapters import Batch, Player, Shared, Trainee
+from medi2i.adapters.base import Labelled
 from medi2i.training.average import WeightAverage
 from medi2i.training.engine import frozen
 from medi2i.training.settings import TrainingConfig
@@ -20,12 +22,13 @@ class Stepper:
 
     Attributes:
         step: finished steps.
+        readings: numbers of the last step, as `player/name`, that are logged and are no losses.
         epoch_length: samples that one process sees in an epoch.
     """
 
     def __init__(
         self,
-        adapter: DomainAdapter,
+        adapter: Trainee,
         config: TrainingConfig,
         accelerator: Accelerator,
         *,
@@ -34,6 +37,7 @@ class Stepper:
     ) -> None:
         self.adapter, self.config, self.accelerator, self.seed = adapter, config, accelerator, seed
         self.step = 0
+        self.readings: dict[str, Tensor] = {}
         self.epoch_length = max(1, epoch_length // accelerator.num_processes)  # they share an epoch's images
         adapter.to(accelerator.device)
         # CPU kernels of instance norm read a channels-last gradient of a single image in the wrong order
@@ -66,6 +70,7 @@ class Stepper:
         factor = self.learning_rate_factor()
         batches = [(self.batch(sample, index), Shared()) for index, sample in enumerate(samples)]
         losses: dict[str, Tensor] = {}
+        self.readings = {}
         for player in self.adapter.players:
             if self.step % player.every:
                 continue
@@ -74,6 +79,7 @@ class Stepper:
                 for batch, shared in batches:
                     for name, value in self._backward(player, batch, shared, len(batches)).items():
                         losses[name] = losses[name] + value if name in losses else value
+                    self._read(player, shared, len(batches))
             self._update(player, self.optimizers[player.name], factor)
         self.step += 1
         if self.average is not None:
@@ -91,16 +97,20 @@ class Stepper:
         number = (self.seed * 1_000_003 + micro) * 1_009 + rank
         moved = {key: value.to(device, non_blocking=True) for key, value in sample.items()}
         if self.channels_last:
-            moved = {key: v.contiguous(memory_format=torch.channels_last) for key, v in moved.items()}
+            images = {key: value for key, value in moved.items() if value.ndim == 4}
+            moved |= {key: v.contiguous(memory_format=torch.channels_last) for key, v in images.items()}
         return Batch(
             source=moved["source"],
-            target=moved["target"],
+            target=moved.get("target", moved["source"]),  # a task of one domain has no other
             source_valid=moved["source_valid"],
-            target_valid=moved["target_valid"],
+            target_valid=moved.get("target_valid", moved["source_valid"]),
             source_mask=moved.get("source_mask"),
             host=torch.Generator().manual_seed(number % 2**63),
             device=torch.Generator(device=device).manual_seed(number % 2**63),
             step=self.step,
+            source_attributes=moved.get("source_attributes"),
+            target_attributes=moved.get("target_attributes"),
+            labelled=_labelled(moved),
         )
 
     @contextmanager
@@ -132,10 +142,16 @@ class Stepper:
 
     def _backward(self, player: Player, batch: Batch, shared: Shared, batches: int) -> dict[str, Tensor]:
         with self.accelerator.autocast():
-            losses = self.adapter.losses(player, batch, shared)
+            losses = (player.losses or self.adapter.losses)(player, batch, shared)
             total = torch.stack([value.float() for value in losses.values()]).sum()
         self.accelerator.backward(total / batches)
         return {f"{player.name}/{name}": value.detach() / batches for name, value in losses.items()}
+
+    def _read(self, player: Player, shared: Shared, batches: int) -> None:
+        for name, value in self.adapter.readings(player, shared).items():
+            key = f"{player.name}/{name}"
+            share = value.detach() / batches
+            self.readings[key] = self.readings[key] + share if key in self.readings else share
 
     def _update(self, player: Player, optimizer: torch.optim.Optimizer, factor: float) -> None:
         for group in optimizer.param_groups:
@@ -151,6 +167,13 @@ class Stepper:
         else:
             optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+
+
+def _labelled(sample: dict[str, Tensor]) -> Labelled | None:
+    names = {field.name: f"labelled_{field.name}" for field in fields(Labelled)}
+    if not all(key in sample for key in names.values()):
+        return None
+    return Labelled(**{name: sample[key] for name, key in names.items()})
 
 
 def _optimizer(player: Player, networks: list[nn.Module]) -> torch.optim.Optimizer:

@@ -19,7 +19,7 @@ def test_a_domain_is_described_by_counts_without_names():
     rows = [
         make_row(0, "p", rows=10, columns=20, bits_stored=12, spacing_origin="detector", split="train"),
         make_row(1, "p", rows=30, columns=5, bits_stored=8, valid_fraction=0.5, structures=("heart",)),
-        make_row(2, "q", rows=10, columns=30, split="validation"),
+        make_row(2, "q", rows=10, columns=30, split="validation", attributes={"view": "AP"}),
     ]
     assert describe_domain(rows, skipped=4) == {
         "n_images": 3,
@@ -33,6 +33,7 @@ def test_a_domain_is_described_by_counts_without_names():
         "spacing_origins": {"detector": 1, "unknown": 2},
         "structures": ["heart"],
         "mean_valid_fraction": pytest.approx(2.5 / 3),
+        "attributes": {"view": {"unknown": 2, "AP": 1}},
     }
     unknown = describe_domain([make_row(0, "p"), make_row(1)], skipped=0)
     assert (unknown["n_patients"], unknown["patients_unknown"]) == (None, True)

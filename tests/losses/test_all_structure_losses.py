@@ -21,6 +21,7 @@ from medi2i.losses import (
     MSSSIMConfig,
     MutualInformationConfig,
     NGFConfig,
+    PatchNCEConfig,
     SegmentationConsistencyConfig,
     SSIMConfig,
     StructureLossConfig,
@@ -43,6 +44,7 @@ SETTINGS: tuple[StructureLossSettings, ...] = (
     MSSSIMConfig(scales=2),
     MutualInformationConfig(bins=16),
     NGFConfig(),
+    PatchNCEConfig(),
     SSIMConfig(),
 )
 each_loss = pytest.mark.parametrize("settings", SETTINGS, ids=lambda settings: settings.name)
@@ -78,6 +80,7 @@ TONES: dict[str, tuple[float, float]] = {
     "mind": (0, 0.5),
     "mutual_information": (0, 0.5),
     "ngf": (0, 0.4),
+    "patch_nce": (0, 0.1),
 }
 
 
@@ -206,7 +209,7 @@ def test_cyclegan_takes_any_of_them_on_both_sides_and_knows_the_step():
     }
     assert {f"generators/{name}" for name in names} <= found.keys()
     warm = all_losses(adapter, Batch(**(vars(one) | {"step": 3})))
-    assert_close(warm["generators/ngf_10_source"], 4 * found["generators/ngf_10_source"])
+    assert_close(warm["generators/ngf_11_source"], 4 * found["generators/ngf_11_source"])
     assert_close(warm["generators/ngf_7_source"], found["generators/ngf_7_source"])
 
 

@@ -14,6 +14,7 @@ from medi2i.losses import (
     MSSSIMConfig,
     MutualInformationConfig,
     NGFConfig,
+    PatchNCEConfig,
     TranslationPair,
 )
 from medi2i.metrics import structure_distances as measured
@@ -25,6 +26,7 @@ TWINS = (
     (measured.mind_distance, MINDConfig(), 0),
     (measured.lost_information, MutualInformationConfig(), 0),
     (measured.self_similarity_distance, LSeSimConfig(), 0),
+    (measured.patch_nce_distance, PatchNCEConfig(), 0),
     (measured.edge_distance, EdgeConfig(), 0),
     (measured.attenuation_distance, AttenuationConfig(), 0),
     (measured.multiscale_ssim, MSSSIMConfig(), 1),

@@ -110,14 +110,52 @@ def test_whatever_the_weights_no_band_changes_its_sign_or_exceeds_its_gain(
     applied = apply_tone(image, grids, bounds) - curve(base, grids.increments)
     gain = (applied / band)[band.abs() > 1e-2]
     assert gain.numel() > 500
-    assert gain.min() > math.exp(-1.6) - 1e-3
-    assert gain.max() < math.exp(1.6) + 1e-3
+    # a band that is alone is the mean of all bands
+    assert gain.min() > math.exp(-bounds.most_log_sharpness) - 1e-3
+    assert gain.max() < math.exp(bounds.most_log_sharpness) + 1e-3
+
+
+@pytest.mark.parametrize("scale", [1.0, 10.0, 1e4])
+def test_whatever_the_weights_bands_stay_near_their_mean_and_that_near_1(scale: float):
+    bounds = ToneBounds()
+    for seed in range(3):
+        log_gains = random_grids(bounds, seed=seed, scale=scale).log_gains
+        mean = log_gains.mean(dim=1, keepdim=True)
+        assert mean.abs().max() <= bounds.most_log_sharpness + 1e-5
+        assert (log_gains - mean).abs().max() <= bounds.most_log_gain + 1e-5
+
+
+def test_gains_at_their_bounds_are_hand_computed():
+    bounds = ToneBounds(most_log_gain=1.2, most_log_sharpness=0.4)
+    asked = torch.tensor([[100.0, -100.0, -100.0], [100.0, 100.0, 100.0]])
+    found = bound_grids(
+        torch.zeros(2, 8, 1, 1), asked.view(2, 3, 1, 1), torch.zeros(2, 2, 1, 1), bounds
+    ).log_gains.view(2, 3)
+    # 1, -1, -1 are 4/3, -2/3, -2/3 from their mean -1/3; 3/4 of that, times 1.2, less 0.4 / 3
+    assert_close(found[0], torch.tensor([1.2 - 0.4 / 3, -0.6 - 0.4 / 3, -0.6 - 0.4 / 3]))
+    assert_close(found[1], torch.full((3,), 0.4))
+
+
+def test_gains_keep_a_share_of_their_distance_from_the_mean_gain():
+    asked = torch.tensor([100.0, 0.0]).view(1, 1, 1, 2).expand(1, 3, 1, 2)
+    bounds = ToneBounds(most_log_sharpness=0.4, local_share=0.25)
+    grids = bound_grids(torch.zeros(1, 8, 1, 1), asked, torch.zeros(1, 2, 1, 1), bounds)
+    # 0.4 and 0: 0.2 on average, a quarter of 0.2 kept
+    assert_close(grids.log_gains[0, :, 0], torch.tensor([0.25, 0.15]).expand(3, 2))
+
+
+@pytest.mark.parametrize("scale", [1.0, 10.0, 1e4])
+def test_whatever_the_weights_a_curve_bends_slowly(scale: float):
+    bounds = ToneBounds()
+    for seed in range(3):
+        slopes = random_grids(bounds, seed=seed, scale=scale).increments
+        assert slopes.log().diff(dim=1).abs().max() <= bounds.most_log_bend + 1e-5
 
 
 def test_curves_keep_a_share_of_their_distance_from_the_mean_curve():
     tone = torch.zeros(1, 2, 1, 2)
-    tone[0, 0, 0, 0] = 100.0  # the left curve rises in its first piece only
-    bounds = ToneBounds(pieces=2, least_slope=0.2, most_log_rise=1.0, local_share=0.25)
+    tone[0, 1, 0, 0] = -100.0  # the left curve's second piece is as flat as may be
+    bounds = ToneBounds(pieces=2, least_slope=0.2, most_log_bend=1.0, local_share=0.25)
     grids = bound_grids(tone, torch.zeros(1, 3, 1, 1), torch.zeros(1, 2, 1, 1), bounds)
     # e / (e + 1) and 1 / 2, a quarter of their distance from the mean kept, then 0.8 times that plus 0.2 / 2
     left, right = math.e / (math.e + 1), 0.5

@@ -1,5 +1,6 @@
 """The loop trains any adapter: it knows players, not methods."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -202,3 +203,31 @@ def test_timing_steps_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert time_steps(adapter, config, 8, make_accelerator("cpu", "fp32")) > 0
     assert len([name for name, _ in adapter.turns if name == "painter"]) == 3 * 2
     assert not list(tmp_path.iterdir())
+
+
+class Reader(Numbers):
+    """Shows what its painter's loss was, times a factor."""
+
+    factor = 1.0
+
+    def readings(self, player: Player, shared: Shared) -> dict[str, Tensor]:
+        return {"painted": shared.values["painted"] * self.factor} if player.name == "painter" else {}
+
+
+def test_readings_are_means_over_the_micro_batches_and_no_losses():
+    stepper = watched(Reader(), TrainingConfig(steps=2, accumulate=2))
+    losses = stepper.take([sample(1.0, 0.0), sample(1.0, 3.0)])
+    # (1 - 0)^2 and (1 - 3)^2
+    assert stepper.readings.keys() == {"painter/painted"}
+    assert stepper.readings["painter/painted"].item() == pytest.approx(2.5)
+    assert losses.keys() == {"critic/distance", "painter/distance"}
+
+
+def test_readings_are_logged_beside_the_losses_and_stop_nothing(tmp_path: Path):
+    adapter = Reader()
+    adapter.factor = float("inf")
+    run_training(adapter, tmp_path, TrainingConfig(steps=2, log_every=1))
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [line["readings"] for line in lines if "losses" in line] == [{"painter/painted": None}] * 2
+    run_training(Numbers(), tmp_path / "none", TrainingConfig(steps=1, log_every=1))
+    assert "readings" not in (tmp_path / "none" / "log.jsonl").read_text()

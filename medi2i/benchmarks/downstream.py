@@ -1,0 +1,114 @@
+"""Whether translation helps: a segmenter trained on a run's translations, tested on labelled films."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from medi2i.benchmarks.finished import FinishedRun
+from medi2i.benchmarks.measure import Measured, MeasureSettings, mean_values
+from medi2i.benchmarks.segmenters import SegmenterChoice, segment_image
+from medi2i.data.dataset_folder import DatasetFolder, DatasetItem, discover
+from medi2i.data.manifest import load_masks, load_radiograph
+from medi2i.errors import UsageError
+from medi2i.image import Radiograph
+from medi2i.metrics.overlap import dice
+from medi2i.segmentation import load_segmenter, train_segmenter
+
+
+class DownstreamMeasure(MeasureSettings):
+    """Dice on labelled films of a segmenter that learned from the run's translated images and their masks.
+
+    No film and no label of the test is used before the scoring. Values: `dice_<structure>` for each of
+    `structures`, its mean over films where it is drawn or found, and `dice`, the mean over films of the mean
+    over their structures. The seed of the segmenter is the run's.
+
+    Attributes:
+        segmenter: its settings: framing and appearance randomisation stand there, the same for all rows.
+        structures: structure of the films to structures of the source that together are it.
+    """
+
+    name: Literal["downstream"] = "downstream"
+    segmenter: SegmenterChoice = SegmenterChoice()
+    structures: dict[str, tuple[str, ...]] = Field(
+        default={"left_lung": ("left_lung",), "right_lung": ("right_lung",)}, min_length=1
+    )
+
+    def measure(self, run: FinishedRun) -> Measured:
+        """Train, then score every film.
+
+        Raises:
+            UsageError: the data set has no labelled films, or a structure is not there.
+        """
+        if run.films is None:
+            raise UsageError(
+                "measure 'downstream'",
+                found="no labelled films",
+                expected="'films' in the data set",
+                remedy="give it with --set data.NAME.films=DIR",
+            )
+        films = discover(run.films)
+        _require_names(self.structures, films.structures, run.films)
+        model = train_segmenter(
+            self.segmenter.load(),
+            [run.folder / "translated"],
+            out=run.folder / "measures" / "downstream_segmenter",
+            device=run.device,
+            seed=run.config.seed,
+            resume=True,
+        )
+        segmenter = load_segmenter(model, device=run.device)
+        for sources in self.structures.values():
+            _require_names(sources, segmenter.structures, model)
+        patients = _number_patients(films)
+        rows: list[dict[str, Any]] = []
+        for number, item in enumerate(films.items):
+            if item.mask is not None:
+                radiograph = load_radiograph(item)
+                found = segment_image(segmenter, radiograph.pixels, radiograph.valid)
+                scores = self._score(found, segmenter.structures, item, radiograph, films)
+                rows.append({"id": f"film-{number:04d}", "patient": patients[number], **scores})
+        return Measured(mean_values(rows, ["dice", *(f"dice_{name}" for name in self.structures)]), rows)
+
+    def _score(
+        self,
+        found: np.ndarray,
+        names: tuple[str, ...],
+        item: DatasetItem,
+        radiograph: Radiograph,
+        films: DatasetFolder,
+    ) -> dict[str, float]:
+        masks = load_masks(Path(item.mask or ""), films.structures, found.shape[1:])
+        true = np.stack([masks[films.structures.index(name)] for name in self.structures])
+        answer = np.stack(
+            [found[[names.index(part) for part in parts]].any(axis=0) for parts in self.structures.values()]
+        )
+        scores = dice(answer, true, radiograph.valid)
+        defined = scores[~np.isnan(scores)]
+        mean = float(defined.mean()) if defined.size else float("nan")
+        return {"dice": mean} | {
+            f"dice_{name}": float(score) for name, score in zip(self.structures, scores, strict=True)
+        }
+
+
+def _number_patients(films: DatasetFolder) -> list[str | None]:
+    """A label without identity for each film's patient, by first occurrence; None when unknown."""
+    numbers: dict[str, int] = {}
+    return [
+        None if item.patient is None else f"patient-{numbers.setdefault(item.patient, len(numbers)):06d}"
+        for item in films.items
+    ]
+
+
+def _require_names(wanted: Any, there: tuple[str, ...], where: Path) -> None:
+    missing = [name for name in wanted if name not in there]
+    if missing:
+        raise UsageError(
+            where,
+            found=f"no structure '{missing[0]}'",
+            expected=f"structures among {', '.join(there)}",
+            remedy="mend 'structures' of the measure downstream",
+        )

@@ -1,0 +1,142 @@
+"""Segmenters as instruments: trained once for all runs, or on one run's translations."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool
+
+from medi2i.benchmarks.folders import Folders
+from medi2i.config import Config, find_preset, load_config
+from medi2i.data.dataset_folder import IMAGES, MASKS, VALID, DatasetItem, discover, image_stem
+from medi2i.errors import ConfigError, UsageError
+from medi2i.image import Radiograph, RadiographHeader, fit_intensity
+from medi2i.io.atomic import replace_folder_atomically
+from medi2i.segmentation import Segmenter, SegmenterConfig
+
+SURE = 0.5  # probability from which a pixel belongs to a structure
+
+
+class SegmenterChoice(Config):
+    """A preset of configs/segment or a YAML file, and changes of it, as `--set` makes them."""
+
+    config: str = "laptop"
+    set: tuple[str, ...] = ()
+
+    def load(self) -> SegmenterConfig:
+        """The segmenter's settings.
+
+        Raises:
+            ConfigError: no such preset, a wrong change, or intensities that are not each image's own:
+                translations and films have no common scale.
+        """
+        config = load_config(find_preset(self.config, "segment"), SegmenterConfig, self.set)
+        fit = config.data.source_intensity.fit
+        if fit != "image":
+            raise ConfigError(
+                "segmenter data.source_intensity.fit",
+                found=fit,
+                expected="image",
+                remedy="take each image's own range",
+            )
+        return config
+
+
+def segment_image(
+    segmenter: Segmenter, image: np.ndarray, valid: Bool[np.ndarray, "H W"]
+) -> Bool[np.ndarray, "K H W"]:
+    """What a segmenter finds in an image of any scale, brought to [-1, 1] by the image's own range."""
+    rows, columns = image.shape
+    header = RadiographHeader("npy", rows, columns)
+    radiograph = Radiograph(np.asarray(image, dtype=np.float32), valid, header)
+    intensity = fit_intensity(radiograph, segmenter.config.data.source_intensity)
+    answer: Bool[np.ndarray, "K H W"] = (
+        segmenter.predict(intensity.to_network(radiograph.pixels, header), valid) >= SURE
+    )
+    return answer
+
+
+def require_splits(folder: Path) -> None:
+    """Refuse a data set whose test patients would differ between runs: a segmenter of all runs saw some.
+
+    Raises:
+        UsageError: an image has no split in `patients.csv`.
+    """
+    if any(item.split is None for item in discover(folder).items):
+        raise UsageError(
+            folder,
+            found="images without a split",
+            expected="a column 'split' in patients.csv, the same for all seeds",
+            remedy="add it, or leave out the measure fcn_score",
+        )
+
+
+def label_films(folders: Folders, out: Path) -> None:
+    """Write a data set folder: true films of source images with the source's masks, splits and patients.
+
+    Patients keep the names they have in the source's tables, so the folder is as private as the source.
+
+    Raises:
+        UsageError: there are no true films, no masks, or no splits.
+    """
+    if out.is_dir():
+        return
+    require_splits(folders.source)
+    pairs = list(_films_of(folders))
+    if not pairs:
+        raise UsageError(
+            folders.source,
+            found="no source image with a mask and a true film",
+            expected="masks, and 'truth' with films of the same names",
+            remedy="leave out the measure fcn_score for these data",
+        )
+    structures = discover(folders.source).structures
+
+    def write(folder: Path) -> None:
+        lines = ["file,patient,split"]
+        for item, film in pairs:
+            _copy(film.path, folder / IMAGES / film.relative)
+            if film.valid is not None:
+                stem = film.relative.with_name(image_stem(film.relative))
+                _copy(film.valid, folder / VALID / stem.with_name(f"{stem.name}.png"))
+            _copy_mask(item, film, folder)
+            lines.append(f"{film.relative.as_posix()},{item.patient or item.relative},{item.split}")
+        (folder / "patients.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        facts = {"structures": list(structures)}
+        (folder / "dataset.json").write_text(json.dumps(facts), encoding="utf-8")
+
+    replace_folder_atomically(out, write)
+
+
+def _films_of(folders: Folders) -> Iterator[tuple[DatasetItem, DatasetItem]]:
+    """Source images with masks, and their true films."""
+    if folders.truth is None:
+        return
+    films = {_name(item): item for item in discover(folders.truth).items}
+    for item in discover(folders.source).items:
+        if item.mask is not None and _name(item) in films:
+            yield item, films[_name(item)]
+
+
+def _name(item: DatasetItem) -> Path:
+    return item.relative.with_name(image_stem(item.relative))
+
+
+def _copy_mask(item: DatasetItem, film: DatasetItem, folder: Path) -> None:
+    stem = _name(film)
+    if item.mask is None:
+        return
+    if item.mask.is_dir():
+        shutil.copytree(item.mask, folder / MASKS / stem)
+        return
+    suffix = ".nii.gz" if item.mask.name.endswith(".nii.gz") else item.mask.suffix
+    _copy(item.mask, folder / MASKS / stem.with_name(f"{stem.name}{suffix}"))
+
+
+def _copy(origin: Path, place: Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(origin, place)

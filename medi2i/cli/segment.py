@@ -1,0 +1,68 @@
+"""`medi2i segment`: train a segmenter on images with masks, and find structures with it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from medi2i.errors import ExitCode
+
+DeviceOption = Annotated[
+    Literal["auto", "cpu", "cuda", "mps"],
+    typer.Option(help="Where to compute; auto takes a GPU if there is one."),
+]
+
+segment = typer.Typer(
+    help="Train a segmenter on images with masks, or find structures with one.", no_args_is_help=True
+)
+
+
+@segment.command()
+def train(
+    folders: Annotated[
+        list[Path], typer.Argument(help="Data set folders with masks of the same structures; joined.")
+    ],
+    out: Annotated[Path, typer.Option(help="New folder for the model.")],
+    config: Annotated[str, typer.Option(help="Preset of configs/segment or a YAML file.")] = "laptop",
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the configuration's.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted training.")] = False,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one setting; may be repeated."),
+    ] = None,
+    device: DeviceOption = "auto",
+) -> None:
+    """Train a segmenter, split by patient; the weights with the best Dice on held-out patients are kept."""
+    from medi2i.config import find_preset, load_config
+    from medi2i.segmentation import SegmenterConfig, train_segmenter
+
+    settings = load_config(find_preset(config, "segment"), SegmenterConfig, set_ or ())
+    model = train_segmenter(settings, folders, out=out, device=device, seed=seed, resume=resume)
+    facts = json.loads((model / "model.json").read_text(encoding="utf-8"))
+    for split, reached in facts["held_out"].items():
+        shown = ", ".join(
+            f"{name} {'-' if value is None else format(value, '.3f')}"
+            for name, value in reached["dice"].items()
+        )
+        typer.echo(f"Dice, {reached['images']} {split} image(s): {shown}")
+    typer.echo(f"model: {model}")
+
+
+@segment.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="Model folder of `medi2i segment train`.")],
+    location: Annotated[Path, typer.Argument(help="Image, or folder of images.")],
+    out: Annotated[Path, typer.Option(help="New folder for the masks.")],
+    device: DeviceOption = "auto",
+) -> None:
+    """Write the masks that a segmenter finds: one PNG a structure, under each image's name."""
+    from medi2i.segmentation import load_segmenter, segment_folder
+
+    skipped = segment_folder(load_segmenter(model, device=device), location, out)
+    typer.echo(f"masks: {out / 'masks'}")
+    if skipped:
+        typer.echo(f"skipped: {len(skipped)} image(s), listed in {out / 'skipped.jsonl'}")
+        raise typer.Exit(ExitCode.SKIPPED_INPUTS)

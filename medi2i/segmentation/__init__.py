@@ -1,0 +1,15 @@
+"""A small segmenter: trained on images with masks, it judges translations and films."""
+
+from medi2i.segmentation.folder import segment_folder
+from medi2i.segmentation.prediction import Segmenter, load_segmenter
+from medi2i.segmentation.settings import SegmenterConfig, default_segmenter
+from medi2i.segmentation.training import train_segmenter
+
+__all__ = [
+    "Segmenter",
+    "SegmenterConfig",
+    "default_segmenter",
+    "load_segmenter",
+    "segment_folder",
+    "train_segmenter",
+]

@@ -1,0 +1,262 @@
+"""Train a segmenter on images with masks, with the loop that trains translations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+
+from medi2i.config import dump_config
+from medi2i.errors import NothingUsableError, OutputExistsError, UsageError
+from medi2i.io.atomic import write_text_atomically
+from medi2i.metrics.overlap import dice
+from medi2i.segmentation.masked import (
+    MaskedCrops,
+    MaskedImages,
+    decode_masked,
+    fingerprint,
+    inspect_masked,
+    iterate_images,
+)
+from medi2i.segmentation.network import SegmenterTraining
+from medi2i.segmentation.prediction import CONFIG, FORMAT, MODEL, load_chosen_network, segment_whole
+from medi2i.segmentation.settings import SegmenterConfig
+from medi2i.training.engine import DeviceName, make_accelerator
+from medi2i.training.interruption import StopRequest, stop_on_signals
+from medi2i.training.loop import Hooks, train
+from medi2i.training.progress import Progress
+from medi2i.training.settings import Score
+
+_IMAGES = "images.sha256"  # of which images the training was begun
+SURE = 0.5  # probability from which a pixel belongs to a structure
+
+
+@dataclass(frozen=True)
+class HeldOutDice(Score):
+    """Mean Dice of held-out images over the structures they show."""
+
+    dice: float
+
+    def better_than(self, other: HeldOutDice | None, minimum: float) -> bool:
+        """The larger Dice; `minimum` is of translations and without effect."""
+        return other is None or self.dice > other.dice
+
+
+def train_segmenter(
+    config: SegmenterConfig,
+    folders: Sequence[Path],
+    *,
+    out: Path,
+    device: DeviceName = "auto",
+    seed: int | None = None,
+    resume: bool = False,
+    stop: StopRequest | None = None,
+) -> Path:
+    """Train a segmenter on the images and masks of data set folders, split by patient.
+
+    Args:
+        config: network, looks, crops and length.
+        folders: data set folders with masks of the same structures in the same order; they are joined.
+        out: model folder: `config.yaml`, `checkpoints/`, `log.jsonl`, and, as the mark of completeness,
+            `model.json` with the structures and the Dice of held-out patients.
+        seed: instead of the configuration's.
+        resume: continue what an interrupted training left; what is complete is left as it is.
+        stop: asked after every step; None listens to Ctrl-C and SIGTERM.
+
+    Returns:
+        `out`.
+
+    Raises:
+        OutputExistsError: `out` holds something else, or a training that is not to be resumed.
+        UsageError: no masks, or `resume` with another configuration or other images.
+        MaskMismatchError: the folders show different structures.
+        NothingUsableError: too few images.
+        InterruptedRunError: a stop was requested; `resume` continues.
+        NonFiniteLossError: training diverged.
+    """
+    config = config if seed is None else config.model_copy(update={"seed": seed})
+    with nullcontext(stop) if stop is not None else stop_on_signals() as asked:
+        accelerator = make_accelerator(device, config.training.precision)
+        if accelerator.is_main_process:
+            _check_out(out, config, resume=resume)
+        accelerator.wait_for_everyone()
+        images = inspect_masked(folders, config.data, seed=config.seed, tick=_ticker(asked, out))
+        return train_on(config, images, out=out, accelerator=accelerator, stop=asked)
+
+
+def train_on(
+    config: SegmenterConfig,
+    images: Sequence[MaskedImages],
+    *,
+    out: Path,
+    accelerator: Accelerator,
+    stop: StopRequest,
+) -> Path:
+    """`train_segmenter` on images that are read and split, e.g. those of a run; resumes what is there.
+
+    Raises:
+        UsageError: `out` is of another configuration or of other images.
+        NothingUsableError: no image to train on, or none held out.
+        InterruptedRunError, NonFiniteLossError: as `train_segmenter`.
+    """
+    structures = next((row.structures for folder in images for row in folder.rows), ())
+    trained = SegmenterTraining(config, structures, seed=config.seed)
+    of_split = {name: [f.of_split(name) for f in images] for name in ("train", "validation", "test")}
+    for name in ("train", "validation"):
+        _require_some(of_split[name], name)
+    of_images = fingerprint(images)
+    if is_finished(out):
+        _require_same(out, out / _IMAGES, of_images, "images")
+        return out
+    facts = {"format": FORMAT, "structures": list(structures), "data_sha256": of_images}
+    if accelerator.is_main_process:
+        _begin(out, config, facts)
+    accelerator.wait_for_everyone()
+    validate = _validator(of_split["validation"], config)
+    train(
+        trained,
+        MaskedCrops(decode_masked(of_split["train"], config.data), config.data, seed=config.seed),
+        config.training,
+        folder=out,
+        seed=config.seed,
+        accelerator=accelerator,
+        stop=stop,
+        hooks=Hooks(
+            validate=lambda now: HeldOutDice(_mean(validate(now.network, accelerator.device))),
+            score=HeldOutDice,
+            facts=facts | {"segmenter": config.model_dump(mode="json")},
+        ),
+        workers=config.data.workers,
+    )
+    if accelerator.is_main_process:
+        _finish(out, facts, of_split, config, accelerator.device)
+    accelerator.wait_for_everyone()
+    return out
+
+
+def _validator(
+    images: Sequence[MaskedImages], config: SegmenterConfig
+) -> Callable[[torch.nn.Module, torch.device], list[np.ndarray]]:
+    """Dice (K) of each image at working scale, NaN for structures that are not there and not found."""
+    # whole images, so that none of the framing of crops
+    decoded = decode_masked(images, config.data.model_copy(update={"framing": None}))
+
+    def validate(network: torch.nn.Module, device: torch.device) -> list[np.ndarray]:
+        scores = []
+        for image in iterate_images(decoded):
+            found = segment_whole(network, image["image"], config.size_multiple, device) >= SURE
+            masks, valid = image["mask"] >= SURE, image["valid"][0] > 0
+            scores.append(dice(found.numpy(), masks.numpy(), valid.numpy()))
+        return scores
+
+    return validate
+
+
+def _finish(
+    out: Path,
+    facts: dict[str, Any],
+    of_split: dict[str, list[MaskedImages]],
+    config: SegmenterConfig,
+    device: torch.device,
+) -> None:
+    """Write `model.json`: structures, and what the chosen weights reach on patients not trained on."""
+    measured: dict[str, Any] = {}
+    network = load_chosen_network(out, config, facts["structures"], device)
+    for name in ("validation", "test"):
+        if any(folder.rows for folder in of_split[name]):
+            scores = _validator(of_split[name], config)(network, device)
+            measured[name] = {"images": len(scores), "dice": _by_structure(scores, facts["structures"])}
+    counts = {name: sum(len(f.rows) for f in folders) for name, folders in of_split.items()}
+    model = facts | {"images": counts, "held_out": measured}
+    write_text_atomically(out / MODEL, json.dumps(model, indent=1))
+
+
+def _by_structure(scores: Sequence[np.ndarray], structures: Sequence[str]) -> dict[str, float | None]:
+    """Mean over the images in which a structure is shown or found; None where it is in none."""
+    columns = zip(structures, np.stack(scores).T, strict=True)
+    kept = {name: values[~np.isnan(values)] for name, values in columns}
+    return {name: round(float(v.mean()), 4) if v.size else None for name, v in kept.items()}
+
+
+def _mean(scores: Sequence[np.ndarray]) -> float:
+    """Mean over structures of their means over images; 0 where nothing is shown or found."""
+    means = [
+        v for v in _by_structure(scores, [str(n) for n in range(len(scores[0]))]).values() if v is not None
+    ]
+    return float(np.mean(means)) if means else 0.0
+
+
+def _require_some(images: Sequence[MaskedImages], split: str) -> None:
+    if not any(folder.rows for folder in images):
+        raise NothingUsableError(
+            "the segmenter",
+            found=f"no image with masks for '{split}'",
+            expected="images to train on, and others to choose the weights by",
+            remedy="add images with masks",
+        )
+
+
+def _check_out(out: Path, config: SegmenterConfig, *, resume: bool) -> None:
+    if out.exists() and not out.is_dir():
+        raise OutputExistsError(out, found="a file", expected="a folder", remedy="choose another --out")
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    begun = out / CONFIG
+    if not begun.is_file() or not resume:
+        raise OutputExistsError(
+            out,
+            found="a segmenter" if begun.is_file() else "a folder that is no segmenter",
+            expected="a new folder",
+            remedy="continue it with --resume, or choose another --out"
+            if begun.is_file()
+            else "choose another --out",
+        )
+    _require_same(out, begun, dump_config(config), "configuration")
+
+
+def _begin(out: Path, config: SegmenterConfig, facts: dict[str, Any]) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    for path, text, what in (
+        (out / CONFIG, dump_config(config), "configuration"),
+        (out / _IMAGES, facts["data_sha256"], "images"),
+    ):
+        if path.is_file():
+            _require_same(out, path, text, what)
+        write_text_atomically(path, text)
+
+
+def _require_same(out: Path, path: Path, text: str, what: str) -> None:
+    if path.read_text(encoding="utf-8") != text:
+        raise UsageError(
+            out,
+            found=f"a segmenter that was begun with other {what}"
+            if what == "images"
+            else f"a segmenter that was begun with another {what}",
+            expected=f"the same {what}, so that it can be resumed",
+            remedy="choose another --out",
+        )
+
+
+def is_finished(out: Path) -> bool:
+    """Whether a model folder is complete."""
+    return (out / MODEL).is_file()
+
+
+def _ticker(stop: StopRequest, out: Path) -> Callable[[str, int, int], None]:
+    bars: dict[str, Progress] = {}
+
+    def tick(folder: str, done: int, total: int) -> None:
+        bar = bars.setdefault(folder, Progress("reading", total))
+        bar.advance()
+        if done == total:
+            bar.close()
+        stop.raise_if_requested(str(out), "run the same command again")
+
+    return tick

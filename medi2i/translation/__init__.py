@@ -1,0 +1,34 @@
+"""Whole images through a trained method: one image, a data set folder, and the looks an image may get."""
+
+from medi2i.translation.folder import translate, write_translations
+from medi2i.translation.styles import (
+    Look,
+    StyleRequest,
+    choose_looks,
+    methods_where,
+    parse_assignments,
+    read_reference,
+)
+from medi2i.translation.translator import (
+    Translator,
+    build_adapter,
+    domains,
+    load_translator,
+    translate_whole,
+)
+
+__all__ = [
+    "Look",
+    "StyleRequest",
+    "Translator",
+    "build_adapter",
+    "choose_looks",
+    "domains",
+    "load_translator",
+    "methods_where",
+    "parse_assignments",
+    "read_reference",
+    "translate",
+    "translate_whole",
+    "write_translations",
+]
