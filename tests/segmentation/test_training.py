@@ -166,7 +166,7 @@ def test_what_is_outside_is_taught_as_background_or_not_at_all(outside: str):
     def lost(mask: torch.Tensor) -> float:
         rng = torch.Generator().manual_seed(0)
         batch = Batch(image, image, valid, valid, rng, rng, source_mask=mask)
-        return float(training.losses(training.players[0], batch, Shared())["overlap"])
+        return training.losses(training.players[0], batch, Shared())["overlap"].item()
 
     # a mask outside says something only where what is outside counts
     claimed = masks.clone()
