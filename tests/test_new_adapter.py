@@ -77,7 +77,9 @@ def test_a_method_is_one_file_and_one_entry(tmp_path):
         )
     (tmp_path / "house" / "medi2i" / "adapters" / "toy.py").write_text(FILE)
     registry = tmp_path / "house" / "medi2i" / "adapters" / "__init__.py"
-    entry = registry.read_text().replace("    CycleGANConfig\n", "    CycleGANConfig\n    | ToyConfig\n", 1)
+    entry = registry.read_text().replace(
+        "    | CycleGANConfig\n", "    | CycleGANConfig\n    | ToyConfig\n", 1
+    )
     entry = entry.replace(
         "\nAdapterConfig =", "from medi2i.adapters.toy import ToyConfig\n\nAdapterConfig =", 1
     )

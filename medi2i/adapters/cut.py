@@ -17,8 +17,8 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from medi2i.adapters.base import Batch, Player, Shared
-from medi2i.adapters.cyclegan import blacken
 from medi2i.adapters.one_sided import OneSided, OneSidedConfig
+from medi2i.networks.augmentation import blacken
 from medi2i.networks.patch_features import EncodedGenerator, Projections
 from medi2i.networks.resnet import ResNetGeneratorConfig
 from medi2i.similarity.patch_nce import draw_places, patch_nce

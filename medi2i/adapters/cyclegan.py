@@ -20,7 +20,7 @@ from medi2i.config import Config
 from medi2i.losses import StructureLossConfig, StructureLosses, TranslationPair
 from medi2i.losses.adversarial import least_squares
 from medi2i.losses.cycle import CycleKind, cycle_distance
-from medi2i.networks.augmentation import DiscriminatorAugmentationConfig, augment_pair
+from medi2i.networks.augmentation import DiscriminatorAugmentationConfig, present
 from medi2i.networks.discriminator import PatchGANConfig
 from medi2i.networks.resnet import ResNetGeneratorConfig
 from medi2i.similarity.weighting import masked_mean
@@ -207,10 +207,7 @@ class CycleGAN(DomainAdapter):
         self, discriminator: nn.Module, image: Tensor, valid: Tensor, batch: Batch, *, real: bool
     ) -> Tensor:
         """Least-squares distance of the valid patches' logits from 'real' or 'translated'."""
-        image = blacken(image, valid)
-        if self.config.augmentation is not None:
-            image, valid = augment_pair(image, valid, self.config.augmentation, batch.device)
-            image = blacken(image, valid)
+        image, valid = present(image, valid, self.config.augmentation, batch.device)
         logits = discriminator(image)
         weight = nn.functional.adaptive_avg_pool2d(valid, logits.shape[-2:])
         return least_squares(logits, target_is_real=real, weight=weight)
@@ -223,8 +220,3 @@ class CycleGAN(DomainAdapter):
         device = next(self.parameters()).device
         self._target_pool.load(state["target_pool"].to(device))
         self._source_pool.load(state["source_pool"].to(device))
-
-
-def blacken(image: Tensor, valid: Tensor) -> Tensor:
-    """Invalid pixels are black, in both domains."""
-    return torch.where(valid > 0, image, torch.full_like(image, -1))

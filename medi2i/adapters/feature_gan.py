@@ -13,8 +13,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from medi2i.adapters.base import Batch
-from medi2i.adapters.cyclegan import blacken
 from medi2i.adapters.one_sided import OneSided, OneSidedConfig
+from medi2i.networks.augmentation import blacken
 from medi2i.networks.random_features import RandomFeaturesConfig
 from medi2i.similarity.weighting import masked_mean
 

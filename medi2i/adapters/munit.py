@@ -24,7 +24,7 @@ from medi2i.config import Config
 from medi2i.image import Domain
 from medi2i.losses import StructureLossConfig, StructureLosses, TranslationPair
 from medi2i.losses.adversarial import least_squares
-from medi2i.networks.augmentation import DiscriminatorAugmentationConfig, augment_pair
+from medi2i.networks.augmentation import DiscriminatorAugmentationConfig, present
 from medi2i.networks.munit import MUNITGeneratorConfig
 from medi2i.networks.munit_discriminator import PyramidDiscriminatorConfig, shrink_valid
 from medi2i.networks.munit_styles import sample_styles, styles_as_asked
@@ -282,10 +282,7 @@ def judge_pyramid(
     real: bool,
 ) -> Float[Tensor, ""]:
     """Least-squares distance of the valid patches' logits from 'real' or 'translated', summed over scales."""
-    image = _blacken(image, valid)
-    if augmentation is not None:
-        image, valid = augment_pair(image, valid, augmentation, batch.device)
-        image = _blacken(image, valid)
+    image, valid = present(image, valid, augmentation, batch.device)
     logits: list[Tensor] = discriminator(image)
     terms = [least_squares(one, target_is_real=real, weight=shrink_valid(valid, one)) for one in logits]
     return torch.stack(terms).sum()
@@ -312,8 +309,3 @@ def pyramid_contest(
         )
         for name, (discriminator, real, translated) in sides.items()
     }
-
-
-def _blacken(image: Tensor, valid: Tensor) -> Tensor:
-    """Invalid pixels are black, in both domains."""
-    return torch.where(valid > 0, image, torch.full_like(image, -1))

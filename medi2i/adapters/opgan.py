@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from medi2i.adapters.base import AdamConfig, Batch, Player, Shared
-from medi2i.adapters.cyclegan import CycleGAN, CycleGANConfig, blacken
+from medi2i.adapters.cyclegan import CycleGAN, CycleGANConfig
 from medi2i.adapters.opgan_cells import (
     C1,
     C2,
@@ -32,6 +32,7 @@ from medi2i.adapters.opgan_cells import (
     standardise,
 )
 from medi2i.errors import CollapsedTrainingError
+from medi2i.networks.augmentation import blacken
 from medi2i.networks.siamese import SiameseConfig, SiameseReading
 from medi2i.similarity.weighting import at_least_float32, masked_mean
 

@@ -16,12 +16,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from medi2i.adapters.base import AdamConfig, Batch, Direction, DomainAdapter, Player, Shared
-from medi2i.adapters.cyclegan import blacken
 from medi2i.adapters.one_sided import require_forward
 from medi2i.config import Config
 from medi2i.losses import StructureLossConfig, StructureLosses, TranslationPair
 from medi2i.losses.adversarial import least_squares, log_likelihood
-from medi2i.networks.augmentation import DiscriminatorAugmentationConfig, augment_pair
+from medi2i.networks.augmentation import DiscriminatorAugmentationConfig, present
 from medi2i.networks.discriminator import PatchGANConfig
 from medi2i.networks.unet import UNetGeneratorConfig
 from medi2i.similarity.weighting import masked_mean
@@ -124,10 +123,8 @@ class Pix2Pix(DomainAdapter):
 
     def _judge(self, image: Tensor, valid: Tensor, batch: Batch, *, real: bool) -> Tensor:
         """Loss of the valid patches' logits that should say 'real' or 'translated', the source beside."""
-        both = blacken(torch.cat([image, batch.source], dim=1), valid)
-        if self.config.augmentation is not None:
-            both, valid = augment_pair(both, valid, self.config.augmentation, batch.device)
-            both = blacken(both, valid)
+        both = torch.cat([image, batch.source], dim=1)
+        both, valid = present(both, valid, self.config.augmentation, batch.device)
         logits: Tensor = self.discriminator(*both.split(1, dim=1))
         weight = nn.functional.adaptive_avg_pool2d(valid, (logits.shape[-2], logits.shape[-1]))
         objective = self.config.objective

@@ -28,7 +28,7 @@ from medi2i.image import Domain
 from medi2i.losses import StructureLossConfig, StructureLosses, TranslationPair
 from medi2i.losses.gradient_penalty import gradient_penalty, mix
 from medi2i.losses.labels import LabelLoss, fill_unknown, label_distance
-from medi2i.networks.augmentation import DiscriminatorAugmentationConfig, augment_pair
+from medi2i.networks.augmentation import DiscriminatorAugmentationConfig, blacken, present
 from medi2i.networks.stargan import StarGANGeneratorConfig
 from medi2i.networks.stargan_discriminator import Judgement, StarGANDiscriminatorConfig
 from medi2i.similarity.weighting import masked_mean, masked_mean_per_image
@@ -222,7 +222,7 @@ class StarGAN(DomainAdapter):
 
     def _penalised_score(self, image: Tensor, area: Tensor) -> Tensor:
         """What is to have slope 1: the sum or the mean of each image's patches."""
-        judged: Judgement = self.discriminator(_blacken(image, area), area)
+        judged: Judgement = self.discriminator(blacken(image, area), area)
         if self.config.penalty_scores == "sum":
             return judged.realness
         return masked_mean_per_image(judged.realness, _patch_area(judged, area))
@@ -256,7 +256,7 @@ class StarGAN(DomainAdapter):
         if self.config.unlabelled_reconstruction == "none":
             return turn.code, (~missing.any(dim=1)).to(turn.code)
         with torch.no_grad():
-            read: Judgement = self.discriminator(_blacken(turn.image, turn.area), turn.area)
+            read: Judgement = self.discriminator(blacken(turn.image, turn.area), turn.area)
         filled = fill_unknown(turn.code, read.bits, self._groups, self.config.label_loss)
         return torch.where(missing, filled, turn.code), everyone
 
@@ -287,11 +287,7 @@ class StarGAN(DomainAdapter):
 
     def _show(self, image: Tensor, area: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """What the critic sees: black outside the area, and augmented where that is on."""
-        image = _blacken(image, area)
-        if self.config.augmentation is None:
-            return image, area
-        image, area = augment_pair(image, area, self.config.augmentation, batch.device)
-        return _blacken(image, area), area
+        return present(image, area, self.config.augmentation, batch.device)
 
 
 def share_area(valid: Float[Tensor, "N 1 H W"], *, groups: int) -> Float[Tensor, "N 1 H W"]:
@@ -312,8 +308,3 @@ def _patch_area(judged: Judgement, area: Tensor) -> Float[Tensor, "N 1 h w"]:
     """How much of each patch is judged."""
     rows, columns = judged.realness.shape[-2:]
     return nn.functional.adaptive_avg_pool2d(area, (rows, columns))
-
-
-def _blacken(image: Tensor, area: Tensor) -> Tensor:
-    """Invalid pixels are black, in both domains."""
-    return torch.where(area > 0, image, torch.full_like(image, -1))

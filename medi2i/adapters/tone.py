@@ -23,7 +23,7 @@ from medi2i.config import Config
 from medi2i.errors import UsageError
 from medi2i.losses import StructureLossConfig, StructureLosses, TranslationPair
 from medi2i.losses.adversarial import least_squares
-from medi2i.networks.augmentation import DiscriminatorAugmentationConfig, augment_pair
+from medi2i.networks.augmentation import DiscriminatorAugmentationConfig, blacken, present
 from medi2i.networks.discriminator import PatchGANConfig
 from medi2i.networks.munit_styles import sample_styles
 from medi2i.networks.tone_map import ToneBounds, apply_tone
@@ -180,7 +180,7 @@ class Tone(DomainAdapter):
             "detail": config.adversarial * self._judge(self.discriminator, window, window_valid, batch, real)
         }
         if config.adversarial_tone:
-            small = F.avg_pool2d(_blacken(image, joint), config.tone_factor)
+            small = F.avg_pool2d(blacken(image, joint), config.tone_factor)
             small_valid = F.avg_pool2d(joint, config.tone_factor)
             small_valid = (small_valid > 0.5).to(joint.dtype)
             losses["tone"] = config.adversarial_tone * self._judge(
@@ -191,10 +191,7 @@ class Tone(DomainAdapter):
     def _judge(
         self, discriminator: nn.Module, image: Tensor, valid: Tensor, batch: Batch, real: bool
     ) -> Tensor:
-        image = _blacken(image, valid)
-        if self.config.augmentation is not None:
-            image, valid = augment_pair(image, valid, self.config.augmentation, batch.device)
-            image = _blacken(image, valid)
+        image, valid = present(image, valid, self.config.augmentation, batch.device)
         logits = discriminator(image)
         weight = F.adaptive_avg_pool2d(valid, logits.shape[-2:])
         return least_squares(logits, target_is_real=real, weight=weight)
@@ -234,7 +231,7 @@ def _given_style(style: Any, size: int, batch: int) -> Float[Tensor, "B S"] | No
 
 def _seed_of(image: Float[Tensor, "1 H W"], valid: Float[Tensor, "1 H W"], name: str) -> int:
     """A seed made of what the image shows where it is valid, rounded to 16 bits, and of a name."""
-    codes = (_blacken(image, valid).clamp(-1, 1) * 32767).round().to(torch.int16)
+    codes = (blacken(image, valid).clamp(-1, 1) * 32767).round().to(torch.int16)
     digest = hashlib.sha256(codes.numpy().tobytes())
     digest.update(f"{tuple(image.shape)} {name}".encode())
     return int.from_bytes(digest.digest()[:7], "big")
@@ -263,8 +260,3 @@ def _cut(image: Tensor, corners: list[tuple[int, int]], window_px: int | None) -
             for one, (top, left) in zip(image, corners, strict=True)
         ]
     )
-
-
-def _blacken(image: Tensor, valid: Tensor) -> Tensor:
-    """Invalid pixels are black, in both domains."""
-    return torch.where(valid > 0, image, torch.full_like(image, -1))

@@ -31,6 +31,25 @@ class DiscriminatorAugmentationConfig(Config):
     cutout: float = Field(default=0.3, ge=0, lt=1)
 
 
+def present(
+    image: Float[Tensor, "B C H W"],
+    valid: Float[Tensor, "B 1 H W"],
+    config: DiscriminatorAugmentationConfig | None,
+    generator: torch.Generator,
+) -> tuple[Float[Tensor, "B C H W"], Float[Tensor, "B 1 H W"]]:
+    """What a discriminator is shown: black where nothing is valid, and augmented unless `config` is None."""
+    image = blacken(image, valid)
+    if config is None:
+        return image, valid
+    image, valid = augment_pair(image, valid, config, generator)
+    return blacken(image, valid), valid
+
+
+def blacken(image: Float[Tensor, "B C H W"], valid: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B C H W"]:
+    """Invalid pixels are black, in both domains."""
+    return torch.where(valid > 0, image, torch.full_like(image, -1))
+
+
 def augment_pair(
     image: Float[Tensor, "B C H W"],
     valid: Float[Tensor, "B 1 H W"],

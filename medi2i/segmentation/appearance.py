@@ -13,6 +13,7 @@ from torch.nn import functional as F  # noqa: N812
 from medi2i.config import Config
 
 _KNOTS = 6
+_BLACK_SHARE = 0.6
 
 
 class AppearanceConfig(Config):
@@ -60,6 +61,18 @@ def vary_appearance(
     inverted = (_uniform(image, rng) < config.inversion).float()
     fraction = inverted * (1 - fraction) + (1 - inverted) * fraction
     return (2 * fraction - 1).clamp(-1, 1).to(image.dtype)
+
+
+def cover_outside(
+    image: Float[Tensor, "B 1 H W"], valid: Float[Tensor, "B 1 H W"], rng: torch.Generator
+) -> Float[Tensor, "B 1 H W"]:
+    """Black where nothing is valid, or, in some images, another gray level of the image's own draw.
+
+    Args:
+        rng: on the image's device.
+    """
+    level = torch.where(_uniform(image, rng) < _BLACK_SHARE, 0.0, _uniform(image, rng))
+    return torch.where(valid > 0, image, (2 * level - 1).to(image))
 
 
 def _bend_tone(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from monai.networks.nets import UNet
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from medi2i.adapters import Batch, Player, Shared, Trainee
 from medi2i.errors import ConfigError, UsageError
 from medi2i.losses.segmentation import overlap_loss, thin_loss
-from medi2i.segmentation.appearance import vary_appearance
+from medi2i.segmentation.appearance import cover_outside, vary_appearance
 from medi2i.segmentation.settings import SegmenterConfig
 
 
@@ -54,6 +55,9 @@ class SegmenterTraining(Trainee):
         config, image = self.config, batch.source
         if config.appearance is not None:
             image = vary_appearance(image, config.appearance, batch.device)
+        if config.outside == "background":
+            image = cover_outside(image, batch.source_valid, batch.device)
+            batch = replace(batch, source_valid=torch.ones_like(batch.source_valid))
         return segmenter_losses(self.network(image), batch, config, self.thin)
 
 

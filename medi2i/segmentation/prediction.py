@@ -58,8 +58,8 @@ class Segmenter:
         """
         rows, columns = image.shape
         shape = working_shape(rows, columns, self.config.data.working_size)
-        filled = fill_outside(np.asarray(image, dtype=np.float32), valid)
-        small = resize(torch.from_numpy(filled)[None], shape)
+        shown = show_outside(np.asarray(image, dtype=np.float32), valid, self.config)
+        small = resize(torch.from_numpy(shown)[None], shape)
         probability = segment_whole(self.network, small, self.config.size_multiple, self.device)
         if not bool(torch.isfinite(probability).all()):
             raise CheckpointError(
@@ -71,6 +71,15 @@ class Segmenter:
         # bicubic enlarging overshoots
         whole = resize(probability, (rows, columns)).clamp(0, 1).numpy()
         return np.where(valid, whole, np.float32(0)).astype(np.float32)
+
+
+def show_outside(
+    image: Float32[np.ndarray, "H W"], valid: Bool[np.ndarray, "H W"], config: SegmenterConfig
+) -> Float32[np.ndarray, "H W"]:
+    """Pixels without an image as training mostly showed them: black, or, if they were ignored, filled."""
+    if config.outside == "background":
+        return np.where(valid, image, np.float32(-1))
+    return fill_outside(image, valid)
 
 
 def segment_whole(

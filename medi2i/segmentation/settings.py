@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -26,6 +26,10 @@ class SegmenterConfig(Config):
         thin: structures that also minimise 1 - soft clDice, with half their width in pixels at working scale.
         thin_weight: factor of that term.
         appearance: random looks of training crops; None leaves them as they are.
+        outside: what is taught of pixels without an image (padding, outside the CT). `background`: they are
+            shown black, or at a gray level of chance, and hold no structure; films have dark air around the
+            patient and white borders, and a segmenter that never saw such calls them lung. `ignored`:
+            nothing, for data where structures go on outside, e.g. a CT that cuts lungs off.
         data: working size, crops, framing, intensities and split; of the intensities the source's count. In
             the main job the method's own stand in its place, since the segmenter judges the method's crops.
         training: length and bookkeeping. BEST is the checkpoint of the largest Dice on held-out patients;
@@ -39,6 +43,7 @@ class SegmenterConfig(Config):
     thin: dict[str, HalfWidth] = Field(default={})
     thin_weight: float = Field(default=0.25, ge=0)
     appearance: AppearanceConfig | None = AppearanceConfig()
+    outside: Literal["background", "ignored"] = "background"
     optimizer: AdamConfig = AdamConfig(learning_rate=2e-3, betas=(0.9, 0.999))
     data: DataConfig = DataConfig(working_size=128, crop_size=128, framing=FramingConfig())
     training: TrainingConfig = TrainingConfig(

@@ -26,7 +26,14 @@ from medi2i.segmentation.masked import (
     iterate_images,
 )
 from medi2i.segmentation.network import SegmenterTraining
-from medi2i.segmentation.prediction import CONFIG, FORMAT, MODEL, load_chosen_network, segment_whole
+from medi2i.segmentation.prediction import (
+    CONFIG,
+    FORMAT,
+    MODEL,
+    load_chosen_network,
+    segment_whole,
+    show_outside,
+)
 from medi2i.segmentation.settings import SegmenterConfig
 from medi2i.training.engine import DeviceName, make_accelerator
 from medi2i.training.interruption import StopRequest, stop_on_signals
@@ -151,9 +158,10 @@ def _validator(
     def validate(network: torch.nn.Module, device: torch.device) -> list[np.ndarray]:
         scores = []
         for image in iterate_images(decoded):
-            found = segment_whole(network, image["image"], config.size_multiple, device) >= SURE
-            masks, valid = image["mask"] >= SURE, image["valid"][0] > 0
-            scores.append(dice(found.numpy(), masks.numpy(), valid.numpy()))
+            masks, valid = image["mask"] >= SURE, image["valid"][0].numpy() > 0
+            shown = torch.from_numpy(show_outside(image["image"][0].numpy(), valid, config))[None]
+            found = segment_whole(network, shown, config.size_multiple, device) >= SURE
+            scores.append(dice(found.numpy(), masks.numpy(), valid))
         return scores
 
     return validate

@@ -37,8 +37,13 @@ ADAPTERS: dict[str, dict[str, Any]] = {
         "window_px": 16,
         "tone_factor": 1,
     },
+    "matchgan": {
+        "generator": GENERATOR,
+        "discriminator": {"width": 2, "layers": 2},
+        "critic_steps": 1,
+    },
 }
-BOTH_WAYS = ("munit", "opgan", "unit")
+BOTH_WAYS = ("matchgan", "munit", "opgan", "unit")
 STEPS, STOP_AT = 4, 3
 TIMES = re.compile(r"step-\d+")
 
@@ -52,6 +57,7 @@ def config(method: str, domains: Path) -> AdaptConfig:
             "data": {"working_size": 32, "crop_size": 32},
             "training": {
                 "steps": STEPS,
+                "batch_size": 4 if method == "matchgan" else 1,  # fewer make no pairs
                 "validate_every": 2,
                 "preview_every": STOP_AT,
                 "log_every": 1,

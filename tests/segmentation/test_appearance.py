@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from medi2i.segmentation.appearance import AppearanceConfig, vary_appearance
+from medi2i.segmentation.appearance import AppearanceConfig, cover_outside, vary_appearance
 
 OFF = dict.fromkeys(("gamma", "tone", "contrast", "brightness", "detail", "blur_px", "noise", "inversion"), 0)
 
@@ -60,3 +60,18 @@ def test_the_same_generator_draws_the_same_and_the_argument_is_untouched():
     assert torch.equal(image, ramps())
     assert first.abs().max() <= 1
     assert not torch.equal(first, vary_appearance(image, config, generator(5)))
+
+
+def test_what_is_outside_is_black_or_one_gray_level_and_what_is_inside_stays():
+    image, valid = ramps(200), torch.ones(200, 1, 20, 20)
+    valid[..., :5] = 0
+    shown = cover_outside(image, valid, generator())
+    assert torch.equal(shown[..., 5:], image[..., 5:])
+    outside = shown[..., :5].flatten(1)
+    assert (outside == outside[:, :1]).all()
+    black = (outside[:, 0] == -1).float().mean()
+    assert 0.5 < black < 0.7
+    others = outside[outside[:, 0] > -1, 0]
+    assert others.min() < -0.5
+    assert others.max() > 0.5
+    assert torch.equal(cover_outside(image, torch.ones_like(valid), generator()), image)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from medi2i.adapters import Batch, Shared
 from medi2i.errors import (
     CheckpointError,
     ConfigError,
@@ -17,6 +18,8 @@ from medi2i.image import IntensityConfig, fit_intensity
 from medi2i.io import read_radiograph
 from medi2i.segmentation import load_segmenter, train_segmenter
 from medi2i.segmentation import training as segmenter_training
+from medi2i.segmentation.network import SegmenterTraining
+from medi2i.segmentation.prediction import show_outside
 from medi2i.segmentation.training import HeldOutDice
 from medi2i.training.interruption import StopRequest
 from medi2i.training.loop import Hooks
@@ -151,3 +154,24 @@ def test_the_larger_dice_is_better_and_a_draw_keeps_the_earlier():
 def test_crops_that_the_network_cannot_halve_are_refused():
     with pytest.raises(ValueError, match="a multiple of 2 from 4 on"):
         tiny_config(data={"working_size": 33, "crop_size": 33})
+
+
+@pytest.mark.parametrize("outside", ["background", "ignored"])
+def test_what_is_outside_is_taught_as_background_or_not_at_all(outside: str):
+    config = tiny_config(outside=outside, appearance=None)
+    training = SegmenterTraining(config, ("one",), seed=0)
+    image, valid, masks = torch.zeros(1, 1, 32, 32), torch.ones(1, 1, 32, 32), torch.zeros(1, 1, 32, 32)
+    valid[..., :16] = 0
+
+    def lost(mask: torch.Tensor) -> float:
+        rng = torch.Generator().manual_seed(0)
+        batch = Batch(image, image, valid, valid, rng, rng, source_mask=mask)
+        return training.losses(training.players[0], batch, Shared())["overlap"].item()
+
+    # a mask outside says something only where what is outside counts
+    claimed = masks.clone()
+    claimed[..., :16] = 1
+    assert (lost(claimed) == lost(masks)) == (outside == "ignored")
+    shown = show_outside(np.zeros((4, 4), np.float32), np.eye(4, dtype=bool), config)
+    assert shown[0, 1] == (-1 if outside == "background" else 0)
+    assert shown[2, 2] == 0
