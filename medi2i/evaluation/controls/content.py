@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64
@@ -28,6 +29,7 @@ _ROUNDS = 3
 # What is left over is no smaller anywhere than this share of its middle value: bins of an exact copy are 0.
 _LEAST_SCALE = 0.3
 _RIDGE = 1e-3
+_Scale = Annotated[float, Field(ge=1, le=32)]
 
 
 class ContentConfig(Config):
@@ -41,7 +43,7 @@ class ContentConfig(Config):
 
     fine_px: float = Field(default=1.0, ge=0.5, le=4)
     window_px: float = Field(default=12.0, ge=8, le=128)
-    scales_px: tuple[float, ...] = Field(default=(2.0, 3.0, 4.5), min_length=1)
+    scales_px: tuple[_Scale, ...] = Field(default=(2.0, 3.0, 4.5), min_length=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +83,8 @@ def measure_content(
         translated: image after it, any unit; an inverted one is explained as well as any.
         valid: where both are images.
         region: what is judged, and compared with itself; everything without it.
-        field_px: (row, column) displacement from the source to the translation, as `measure_deformation` finds
-            it; None, or not finite, when nothing moved.
+        field_px: (row, column) displacement from the source to the translation, as `measure_deformation`
+            finds it; None, or not finite, when nothing moved.
         config: settings.
     """
     config = config or ContentConfig()
@@ -93,7 +95,7 @@ def measure_content(
     if field_px is not None and np.isfinite(field_px).all():
         second = ndimage.map_coordinates(second, np.indices(second.shape) + field_px, order=1, mode="nearest")
     first, second = _blur(first, config.fine_px), _blur(second, config.fine_px)
-    counted = ndimage.binary_erosion(weight, iterations=math.ceil(config.scales_px[-1]), border_value=1)
+    counted = ndimage.binary_erosion(weight, iterations=math.ceil(max(config.scales_px)), border_value=1)
     if region is not None:
         counted = counted & region
     if counted.sum() < _FEWEST_PIXELS:

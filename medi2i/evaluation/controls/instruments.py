@@ -150,9 +150,7 @@ def _window(mask: np.ndarray) -> tuple[slice, slice]:
     )
 
 
-def _gradient(
-    image: np.ndarray, valid: np.ndarray, sigma_px: float
-) -> Float64[np.ndarray, "2 H W"]:
+def _gradient(image: np.ndarray, valid: np.ndarray, sigma_px: float) -> Float64[np.ndarray, "2 H W"]:
     """Slope of the blurred image; values that are not finite, and what is no image, are its median."""
     values = np.asarray(image, dtype=np.float64)
     counted = valid & np.isfinite(values)

@@ -53,7 +53,6 @@ def union_of(pair: Pair, word: str) -> Bool[np.ndarray, "H W"]:
     return found
 
 
-
 def clear_lung(pair: Pair) -> Bool[np.ndarray, "H W"]:
     """Lung with nothing thick before or behind it, two pixels within its outline; empty without lungs.
 

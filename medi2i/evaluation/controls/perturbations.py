@@ -6,10 +6,11 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64
-from pydantic import Field
+from pydantic import Field, model_validator
 from scipy import ndimage
 
 from medi2i.config import Config
@@ -20,6 +21,7 @@ from medi2i.evaluation.controls.ribs import find_rib_piece, paint_over
 Perturbation = Callable[[Pair, np.random.Generator], Pair | None]
 WARPS_PX = (1.0, 2.0, 4.0, 8.0)
 _FEWEST_RIB_PX = 24
+_Radius = Annotated[float, Field(ge=1, le=64)]
 
 
 class ControlsConfig(Config):
@@ -38,12 +40,18 @@ class ControlsConfig(Config):
 
     correlation_px: float = Field(default=24.0, ge=4, le=128)
     rib_length_px: float = Field(default=96.0, ge=24, le=1024)
-    nodule_radius_px: tuple[float, float] = Field(default=(5.0, 8.0))
+    nodule_radius_px: tuple[_Radius, _Radius] = (5.0, 8.0)
     nodule_contrast: float = Field(default=0.15, gt=0, le=1)
     gamma: float = Field(default=1.6, gt=0, le=4)
     noise: float = Field(default=0.015, gt=0, le=0.2)
     blur_px: float = Field(default=0.8, gt=0, le=8)
     tone_steepness: float = Field(default=5.0, gt=0, le=20)
+
+    @model_validator(mode="after")
+    def _radii_ascend(self) -> ControlsConfig:
+        if self.nodule_radius_px[0] > self.nodule_radius_px[1]:
+            raise ValueError("nodule_radius_px: the smaller radius comes first")
+        return self
 
 
 def positive_controls(config: ControlsConfig) -> Mapping[str, Perturbation]:

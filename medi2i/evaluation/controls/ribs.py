@@ -104,7 +104,7 @@ def _walk(
 
 
 def _recentre(place: np.ndarray, direction: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """The deepest place on the line across the mask, half of the way to it so that a crossing leads nowhere."""
+    """Half of the way to the deepest place on the line across the mask: a crossing rib must not lead away."""
     top = np.array(depth.shape) - 1
     row, column = np.clip(np.rint(place).astype(int), 0, top)
     across = np.array([direction[1, row, column], -direction[0, row, column]])

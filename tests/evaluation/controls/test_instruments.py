@@ -32,12 +32,12 @@ def pair(request) -> Pair:
 
 @pytest.mark.parametrize("name", sorted(STYLES))
 def test_style_leaves_nothing_unexplained(pair, name):
-    assert content_of(STYLES[name](pair, np.random.default_rng(0))).largest < 8
+    assert content_of(STYLES[name](pair, np.random.default_rng(0))).largest < 6.5
 
 
 @pytest.mark.parametrize("name", ["dropped_rib", "inserted_nodule", "removed_nodule"])
 def test_what_was_put_in_or_taken_out_stands_out(pair, name):
-    assert content_of(CHANGES[name](pair, np.random.default_rng(0))).largest > 10
+    assert content_of(CHANGES[name](pair, np.random.default_rng(0))).largest > 9
 
 
 def test_an_inserted_nodule_stands_out_where_it_is_and_is_brighter(pair):
@@ -56,9 +56,15 @@ def test_inversion_turns_the_sign_of_content_and_nothing_else(pair):
     assert np.allclose(upright.z, -inverted.z, atol=1e-3)
 
 
-def test_content_of_the_image_itself_is_explained_but_for_rounding(pair):
-    found = measure_content(pair.source, pair.source, valid=pair.valid)
-    assert found.counted.mean() > 0.7
+def test_content_is_judged_away_from_what_is_no_image(pair):
+    valid = pair.valid.copy()
+    valid[:, :40] = False
+    wiped = np.where(valid, pair.translated, 1.0)
+    found = measure_content(pair.source, wiped, valid=valid)
+    assert not found.counted[:, :44].any()
+    assert found.counted[:, 52:-8].all()
+    other = measure_content(pair.source, np.where(valid, pair.translated, -1.0), valid=valid)
+    assert np.array_equal(found.z, other.z)
 
 
 def test_content_is_undefined_without_contrast_or_region():
@@ -107,7 +113,8 @@ def test_labels_are_undefined_without_masks_edges_or_room():
     assert math.isnan(label_misfit(square.astype(float), {"dot": dot}, valid))
 
 
-def test_labels_of_another_patient_fit_worse(pair):
-    other = chest(7)
+def test_labels_of_other_patients_fit_worse(pair):
     own = label_misfit(pair.translated, pair.masks, pair.valid)
-    assert label_misfit(pair.translated, other.masks, pair.valid) > own + 0.05
+    others = [label_misfit(pair.translated, chest(seed).masks, pair.valid) for seed in (3, 7, 10, 11)]
+    assert min(others) > own
+    assert np.mean(others) > own + 0.05

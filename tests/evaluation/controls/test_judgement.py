@@ -26,7 +26,9 @@ def honest(patients: range) -> dict[str, list[PairScores]]:
 def found(patients: range, missed: int = 0) -> dict[str, list[PairScores]]:
     """Changes of anatomy, the last `missed` of the flips not seen by any instrument."""
     warped = [image(number, geometry=1.7) for number in patients]
-    flipped = [image(number, labels=0.9 if number < patients[-1] + 1 - missed else 0.2) for number in patients]
+    flipped = [
+        image(number, labels=0.9 if number < patients[-1] + 1 - missed else 0.2) for number in patients
+    ]
     return {"warp_1_px": warped, "flip": flipped}
 
 

@@ -54,7 +54,9 @@ def test_a_piece_of_a_straight_rib_has_its_length_and_width():
     rng = np.random.default_rng(3)
     piece = find_rib_piece(rib, everywhere, length_px=40, margin_px=1.0, rng=rng)
     extent = np.ptp(np.argwhere(piece), axis=0) + 1
-    assert 25 <= extent[1] <= 52  # 40 px and a round end on either side; less where a walk begins at the border
+    assert (
+        25 <= extent[1] <= 52
+    )  # 40 px and a round end on either side; less where a walk begins at the border
     assert 8 <= extent[0] <= 12  # 7 px and the margin on either side
 
 
@@ -94,6 +96,11 @@ def test_flipped_twice_is_the_same(pair):
     assert np.array_equal(ALL["flip"](ALL["flip"](pair, rng), rng).translated, pair.translated)
 
 
+def test_radii_ascend():
+    with pytest.raises(ValueError, match="the smaller radius comes first"):
+        ControlsConfig(nodule_radius_px=(6, 5))
+
+
 def test_noise_has_the_stated_strength(pair):
     added = ALL["noise"](pair, np.random.default_rng(0)).translated - pair.translated
     low, high = np.percentile(pair.translated, [1, 99])
@@ -129,7 +136,9 @@ def test_clear_lung_leaves_out_what_lies_behind_the_heart():
     lung[5:35, 5:35] = True
     heart[:, 20:] = True
     image = np.zeros((40, 40))
-    found = clear_lung(Pair(image, image, np.ones((40, 40), dtype=bool), {"a lung": lung, "heart": heart}, "p"))
+    found = clear_lung(
+        Pair(image, image, np.ones((40, 40), dtype=bool), {"a lung": lung, "heart": heart}, "p")
+    )
     expected = np.zeros((40, 40), dtype=bool)
     expected[7:33, 7:18] = True
     assert np.array_equal(found, expected)
