@@ -27,6 +27,19 @@ def train(
     ],
     out: Annotated[Path, typer.Option(help="New folder for the model.")],
     config: Annotated[str, typer.Option(help="Preset of configs/segment or a YAML file.")] = "laptop",
+    adapt_to: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="TGT", help="Folder of films without masks to train on, too; their masks are not read."
+        ),
+    ] = None,
+    framing: Annotated[
+        tuple[str, Path] | None,
+        typer.Option(
+            metavar="fit TGT | use FILE",
+            help="Frame the crops as the films are (fit), or by an augmentation.yaml of `medi2i drr` (use).",
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the configuration's.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted training.")] = False,
     set_: Annotated[
@@ -37,10 +50,17 @@ def train(
 ) -> None:
     """Train a segmenter, split by patient; the weights with the best Dice on held-out patients are kept."""
     from medi2i.config import find_preset, load_config
-    from medi2i.segmentation import SegmenterConfig, train_segmenter
+    from medi2i.segmentation import SegmenterConfig, choose_crop_framing, train_segmenter
 
     settings = load_config(find_preset(config, "segment"), SegmenterConfig, set_ or ())
-    model = train_segmenter(settings, folders, out=out, device=device, seed=seed, resume=resume)
+    if framing is not None:
+        chosen = choose_crop_framing(framing, folders)
+        typer.echo(f"note: {chosen.note}")
+        data = settings.data.model_copy(update={"framing": chosen.framing})
+        settings = settings.model_copy(update={"data": data})
+    model = train_segmenter(
+        settings, folders, out=out, device=device, seed=seed, resume=resume, adapt_to=adapt_to
+    )
     facts = json.loads((model / "model.json").read_text(encoding="utf-8"))
     for split, reached in facts["held_out"].items():
         shown = ", ".join(

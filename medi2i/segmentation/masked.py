@@ -87,9 +87,12 @@ def inspect_masked(
     return [_with_intensity([of_id[row.id] for row in rows], root) for rows, root in read]
 
 
-def fingerprint(images: Sequence[MaskedImages]) -> str:
-    """A hash of which images with which masks are on which side; the same for the same folders."""
-    facts = [(row.sha256, row.mask, row.split) for folder in images for row in folder.rows]
+def fingerprint(images: Sequence[MaskedImages], films: Sequence[ManifestRow] = ()) -> str:
+    """A hash of which images with which masks are on which side, and of films; the same for the same."""
+    facts: list[tuple[str | None, ...]] = [
+        (row.sha256, row.mask, row.split) for folder in images for row in folder.rows
+    ]
+    facts += [(row.sha256,) for row in films]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 

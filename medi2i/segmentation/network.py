@@ -50,6 +50,11 @@ class SegmenterTraining(Trainee):
         self.network: nn.Module = build_network(config, len(structures), seed=seed)
         self.players = (Player("segmenter", ("network",), config.optimizer),)
 
+    @property
+    def adapted(self) -> bool:
+        """Whether everything that is to be learned from has had its whole weight."""
+        return True
+
     def losses(self, player: Player, batch: Batch, shared: Shared) -> dict[str, Tensor]:
         """Overlap, and thinness where there are thin structures, of crops in a random look."""
         config, image = self.config, batch.source

@@ -35,12 +35,14 @@ class Segmenter:
         network: images (B, 1, H, W) in [-1, 1] to logits (B, K, H, W); sides are multiples of
             `config.size_multiple`.
         structures: names of the K planes.
+        temperature: by which logits are divided, as held-out patients of the training's images fit it.
     """
 
     network: nn.Module
     structures: tuple[str, ...]
     config: SegmenterConfig
     device: torch.device
+    temperature: float = 1.0
 
     def predict(
         self, image: Float32[np.ndarray, "H W"], valid: Bool[np.ndarray, "H W"]
@@ -60,7 +62,8 @@ class Segmenter:
         shape = working_shape(rows, columns, self.config.data.working_size)
         shown = show_outside(np.asarray(image, dtype=np.float32), valid, self.config)
         small = resize(torch.from_numpy(shown)[None], shape)
-        probability = segment_whole(self.network, small, self.config.size_multiple, self.device)
+        logits = answer_whole(self.network, small, self.config.size_multiple, self.device)
+        probability = (logits / self.temperature).sigmoid()
         if not bool(torch.isfinite(probability).all()):
             raise CheckpointError(
                 "the segmenter",
@@ -82,18 +85,18 @@ def show_outside(
     return fill_outside(image, valid)
 
 
-def segment_whole(
+def answer_whole(
     network: nn.Module, image: Float[Tensor, "1 H W"], multiple: int, device: torch.device
 ) -> Float[Tensor, "K H W"]:
-    """Probabilities of one whole image at working scale, padded to what the network needs and cut back."""
+    """Logits of one whole image at working scale, padded to what the network needs and cut back."""
     height, width = image.shape[-2:]
     # below two multiples the lowest level would hold one value, which instance norm can't take
     sides = [max(2 * multiple, side + -side % multiple) for side in (height, width)]
     pad = (0, sides[1] - width, 0, sides[0] - height)
     padded = F.pad(image[None], pad, mode="replicate").to(device)
     with torch.inference_mode():
-        probability: Tensor = network(padded).sigmoid()
-    return probability[0, :, :height, :width].float().cpu()
+        logits: Tensor = network(padded)
+    return logits[0, :, :height, :width].float().cpu()
 
 
 def load_segmenter(model: Path, *, device: DeviceName = "auto") -> Segmenter:
@@ -105,6 +108,7 @@ def load_segmenter(model: Path, *, device: DeviceName = "auto") -> Segmenter:
     try:
         facts = json.loads((model / MODEL).read_text(encoding="utf-8"))
         structures, found = tuple(map(str, facts["structures"])), facts["format"]
+        temperature = float(facts.get("temperature", 1))  # models of before it was fitted have none
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             model,
@@ -121,7 +125,8 @@ def load_segmenter(model: Path, *, device: DeviceName = "auto") -> Segmenter:
         )
     config = load_config(model / CONFIG, SegmenterConfig)
     where = make_accelerator(device, "fp32").device
-    return Segmenter(load_chosen_network(model, config, structures, where), structures, config, where)
+    network = load_chosen_network(model, config, structures, where)
+    return Segmenter(network, structures, config, where, temperature)
 
 
 def load_chosen_network(

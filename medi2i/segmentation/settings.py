@@ -10,6 +10,7 @@ from medi2i.adapters.base import AdamConfig
 from medi2i.config import Config, find_preset, load_config
 from medi2i.data.settings import DataConfig, FramingConfig
 from medi2i.segmentation.appearance import AppearanceConfig
+from medi2i.segmentation.mean_teacher import MeanTeacherConfig
 from medi2i.training.settings import TrainingConfig
 
 Width = Annotated[int, Field(gt=0, le=1024)]
@@ -30,6 +31,7 @@ class SegmenterConfig(Config):
             shown black, or at a gray level of chance, and hold no structure; films have dark air around the
             patient and white borders, and a segmenter that never saw such calls them lung. `ignored`:
             nothing, for data where structures go on outside, e.g. a CT that cuts lungs off.
+        self_training: how films without masks are learned from, where there are any.
         data: working size, crops, framing, intensities and split; of the intensities the source's count. In
             the main job the method's own stand in its place, since the segmenter judges the method's crops.
         training: length and bookkeeping. BEST is the checkpoint of the largest Dice on held-out patients;
@@ -44,6 +46,7 @@ class SegmenterConfig(Config):
     thin_weight: float = Field(default=0.25, ge=0)
     appearance: AppearanceConfig | None = AppearanceConfig()
     outside: Literal["background", "ignored"] = "background"
+    self_training: MeanTeacherConfig = MeanTeacherConfig()
     optimizer: AdamConfig = AdamConfig(learning_rate=2e-3, betas=(0.9, 0.999))
     data: DataConfig = DataConfig(working_size=128, crop_size=128, framing=FramingConfig())
     training: TrainingConfig = TrainingConfig(

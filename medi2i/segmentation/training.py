@@ -5,25 +5,29 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from accelerate import Accelerator
 
 from medi2i.config import dump_config
+from medi2i.data.unpaired import TrainingCrops
 from medi2i.errors import NothingUsableError, OutputExistsError, UsageError
 from medi2i.io.atomic import write_text_atomically
-from medi2i.metrics.overlap import dice
+from medi2i.segmentation.held_out import (
+    HeldOutDice,
+    average,
+    average_by_structure,
+    fit_temperature,
+    make_validator,
+)
 from medi2i.segmentation.masked import (
     MaskedCrops,
     MaskedImages,
     decode_masked,
     fingerprint,
     inspect_masked,
-    iterate_images,
 )
 from medi2i.segmentation.network import SegmenterTraining
 from medi2i.segmentation.prediction import (
@@ -31,29 +35,22 @@ from medi2i.segmentation.prediction import (
     FORMAT,
     MODEL,
     load_chosen_network,
-    segment_whole,
-    show_outside,
 )
+from medi2i.segmentation.self_training import SelfTraining
 from medi2i.segmentation.settings import SegmenterConfig
+from medi2i.segmentation.unlabelled import (
+    CropsWithFilms,
+    UnlabelledFilms,
+    decode_films,
+    inspect_films,
+    require_others,
+)
 from medi2i.training.engine import DeviceName, make_accelerator
 from medi2i.training.interruption import StopRequest, stop_on_signals
 from medi2i.training.loop import Hooks, train
 from medi2i.training.progress import Progress
-from medi2i.training.settings import Score
 
 _IMAGES = "images.sha256"  # of which images the training was begun
-SURE = 0.5  # probability from which a pixel belongs to a structure
-
-
-@dataclass(frozen=True)
-class HeldOutDice(Score):
-    """Mean Dice of held-out images over the structures they show."""
-
-    dice: float
-
-    def better_than(self, other: HeldOutDice | None, minimum: float) -> bool:
-        """The larger Dice; `minimum` is of translations and without effect."""
-        return other is None or self.dice > other.dice
 
 
 def train_segmenter(
@@ -65,6 +62,7 @@ def train_segmenter(
     seed: int | None = None,
     resume: bool = False,
     stop: StopRequest | None = None,
+    adapt_to: Path | None = None,
 ) -> Path:
     """Train a segmenter on the images and masks of data set folders, split by patient.
 
@@ -76,6 +74,8 @@ def train_segmenter(
         seed: instead of the configuration's.
         resume: continue what an interrupted training left; what is complete is left as it is.
         stop: asked after every step; None listens to Ctrl-C and SIGTERM.
+        adapt_to: films without masks that the segmenter is also trained on, by `config.self_training`; masks
+            beside them are not opened.
 
     Returns:
         `out`.
@@ -83,6 +83,7 @@ def train_segmenter(
     Raises:
         OutputExistsError: `out` holds something else, or a training that is not to be resumed.
         UsageError: no masks, or `resume` with another configuration or other images.
+        SameDomainError: a film of `adapt_to` is among the images with masks.
         MaskMismatchError: the folders show different structures.
         NothingUsableError: too few images.
         InterruptedRunError: a stop was requested; `resume` continues.
@@ -95,7 +96,8 @@ def train_segmenter(
             _check_out(out, config, resume=resume)
         accelerator.wait_for_everyone()
         images = inspect_masked(folders, config.data, seed=config.seed, tick=_ticker(asked, out))
-        return train_on(config, images, out=out, accelerator=accelerator, stop=asked)
+        films = None if adapt_to is None else _inspect_films(adapt_to, config, asked, out)
+        return train_on(config, images, out=out, accelerator=accelerator, stop=asked, films=films)
 
 
 def train_on(
@@ -105,8 +107,12 @@ def train_on(
     out: Path,
     accelerator: Accelerator,
     stop: StopRequest,
+    films: UnlabelledFilms | None = None,
 ) -> Path:
     """`train_segmenter` on images that are read and split, e.g. those of a run; resumes what is there.
+
+    Args:
+        films: without masks, to be adapted to; None: the images with masks alone teach.
 
     Raises:
         UsageError: `out` is of another configuration or of other images.
@@ -114,29 +120,35 @@ def train_on(
         InterruptedRunError, NonFiniteLossError: as `train_segmenter`.
     """
     structures = next((row.structures for folder in images for row in folder.rows), ())
-    trained = SegmenterTraining(config, structures, seed=config.seed)
     of_split = {name: [f.of_split(name) for f in images] for name in ("train", "validation", "test")}
     for name in ("train", "validation"):
         _require_some(of_split[name], name)
-    of_images = fingerprint(images)
+    if films is not None:
+        require_others(films, images)
+    trained, crops = _make_training(config, structures, of_split["train"], films)
+    of_images = fingerprint(images, films.rows if films is not None else ())
     if is_finished(out):
         _require_same(out, out / _IMAGES, of_images, "images")
         return out
-    facts = {"format": FORMAT, "structures": list(structures), "data_sha256": of_images}
+    facts: dict[str, Any] = {"format": FORMAT, "structures": list(structures), "data_sha256": of_images}
+    if films is not None:
+        facts["adapted_to"] = {"films": len(films.rows), "skipped": films.skipped}
     if accelerator.is_main_process:
         _begin(out, config, facts)
     accelerator.wait_for_everyone()
-    validate = _validator(of_split["validation"], config)
+    validate = make_validator(of_split["validation"], config)
     train(
         trained,
-        MaskedCrops(decode_masked(of_split["train"], config.data), config.data, seed=config.seed),
+        crops,
         config.training,
         folder=out,
         seed=config.seed,
         accelerator=accelerator,
         stop=stop,
         hooks=Hooks(
-            validate=lambda now: HeldOutDice(_mean(validate(now.network, accelerator.device))),
+            validate=lambda now: HeldOutDice(
+                average(validate(now.network, accelerator.device)), adapted=now.adapted
+            ),
             score=HeldOutDice,
             facts=facts | {"segmenter": config.model_dump(mode="json")},
         ),
@@ -148,23 +160,20 @@ def train_on(
     return out
 
 
-def _validator(
-    images: Sequence[MaskedImages], config: SegmenterConfig
-) -> Callable[[torch.nn.Module, torch.device], list[np.ndarray]]:
-    """Dice (K) of each image at working scale, NaN for structures that are not there and not found."""
-    # whole images, so that none of the framing of crops
-    decoded = decode_masked(images, config.data.model_copy(update={"framing": None}))
-
-    def validate(network: torch.nn.Module, device: torch.device) -> list[np.ndarray]:
-        scores = []
-        for image in iterate_images(decoded):
-            masks, valid = image["mask"] >= SURE, image["valid"][0].numpy() > 0
-            shown = torch.from_numpy(show_outside(image["image"][0].numpy(), valid, config))[None]
-            found = segment_whole(network, shown, config.size_multiple, device) >= SURE
-            scores.append(dice(found.numpy(), masks.numpy(), valid))
-        return scores
-
-    return validate
+def _make_training(
+    config: SegmenterConfig,
+    structures: Sequence[str],
+    images: Sequence[MaskedImages],
+    films: UnlabelledFilms | None,
+) -> tuple[SegmenterTraining, TrainingCrops]:
+    """What learns, and what from."""
+    seed, data = config.seed, config.data
+    crops = MaskedCrops(decode_masked(images, data), data, seed=seed)
+    if films is None:
+        return SegmenterTraining(config, structures, seed=seed), crops
+    steps = config.training.total_steps(crops.epoch_length)
+    trained = SelfTraining(config, structures, seed=seed, steps=steps)
+    return trained, CropsWithFilms(crops, decode_films(films, data), data, seed=seed)
 
 
 def _finish(
@@ -174,31 +183,18 @@ def _finish(
     config: SegmenterConfig,
     device: torch.device,
 ) -> None:
-    """Write `model.json`: structures, and what the chosen weights reach on patients not trained on."""
+    """Write `model.json`: structures, temperature, and what is reached on patients not trained on."""
     measured: dict[str, Any] = {}
     network = load_chosen_network(out, config, facts["structures"], device)
     for name in ("validation", "test"):
         if any(folder.rows for folder in of_split[name]):
-            scores = _validator(of_split[name], config)(network, device)
-            measured[name] = {"images": len(scores), "dice": _by_structure(scores, facts["structures"])}
+            scores = make_validator(of_split[name], config)(network, device)
+            reached = average_by_structure(scores, facts["structures"])
+            measured[name] = {"images": len(scores), "dice": reached}
     counts = {name: sum(len(f.rows) for f in folders) for name, folders in of_split.items()}
-    model = facts | {"images": counts, "held_out": measured}
+    temperature = fit_temperature(of_split["validation"], config, network, device)
+    model = facts | {"images": counts, "held_out": measured, "temperature": round(temperature, 4)}
     write_text_atomically(out / MODEL, json.dumps(model, indent=1))
-
-
-def _by_structure(scores: Sequence[np.ndarray], structures: Sequence[str]) -> dict[str, float | None]:
-    """Mean over the images in which a structure is shown or found; None where it is in none."""
-    columns = zip(structures, np.stack(scores).T, strict=True)
-    kept = {name: values[~np.isnan(values)] for name, values in columns}
-    return {name: round(float(v.mean()), 4) if v.size else None for name, v in kept.items()}
-
-
-def _mean(scores: Sequence[np.ndarray]) -> float:
-    """Mean over structures of their means over images; 0 where nothing is shown or found."""
-    means = [
-        v for v in _by_structure(scores, [str(n) for n in range(len(scores[0]))]).values() if v is not None
-    ]
-    return float(np.mean(means)) if means else 0.0
 
 
 def _require_some(images: Sequence[MaskedImages], split: str) -> None:
@@ -255,6 +251,11 @@ def _require_same(out: Path, path: Path, text: str, what: str) -> None:
 def is_finished(out: Path) -> bool:
     """Whether a model folder is complete."""
     return (out / MODEL).is_file()
+
+
+def _inspect_films(location: Path, config: SegmenterConfig, stop: StopRequest, out: Path) -> UnlabelledFilms:
+    tick = _ticker(stop, out)
+    return inspect_films(location, config.data, tick=lambda done, total: tick("films", done, total))
 
 
 def _ticker(stop: StopRequest, out: Path) -> Callable[[str, int, int], None]:

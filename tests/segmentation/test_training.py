@@ -18,9 +18,9 @@ from medi2i.image import IntensityConfig, fit_intensity
 from medi2i.io import read_radiograph
 from medi2i.segmentation import load_segmenter, train_segmenter
 from medi2i.segmentation import training as segmenter_training
+from medi2i.segmentation.held_out import HeldOutDice
 from medi2i.segmentation.network import SegmenterTraining
 from medi2i.segmentation.prediction import show_outside
-from medi2i.segmentation.training import HeldOutDice
 from medi2i.training.interruption import StopRequest
 from medi2i.training.loop import Hooks
 from tests.segmentation.squares import NAMES, SIDE, tiny_config, write_squares
