@@ -236,7 +236,10 @@ class Stages:
         if told is None or not adapter.labelled_groups:
             return crops, None
         groups, images = adapter.labelled_groups, adapter.group_images
-        return crops, LabelledCrops(decoded, rows, told, data, groups=groups, images=images, seed=seed)
+        labelled = LabelledCrops(
+            decoded, rows, told, data, groups=groups, images=images, seed=seed, alternate=wants_masks
+        )
+        return crops, labelled
 
     def _measure_truth(self, translation: Translation) -> dict[str, Any] | None:
         if self.config.truth is None:
