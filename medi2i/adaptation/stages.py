@@ -176,7 +176,6 @@ class Stages:
             self.reference,
             translation,
             evaluation,
-            seed=self.config.seed,
             tick=self._ticker(progress),
         )
         progress.close()
@@ -246,7 +245,7 @@ class Stages:
             return None
         truth = find_truth(self.config.truth, self.domains.source)
         translations = baseline_translations(self.domains) | {"translated": translation}
-        return measure_truth(self.domains, truth, translations, seed=self.config.seed, tick=lambda: None)
+        return measure_truth(self.domains, truth, translations, tick=lambda: None)
 
 
 def _start_weights(config: AdaptConfig, adapter: DomainAdapter, folder: Path) -> None:

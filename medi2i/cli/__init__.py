@@ -8,11 +8,13 @@ from typing import Annotated, Literal, NoReturn
 
 import typer
 
+from medi2i.cli.audit import audit
 from medi2i.cli.benchmark import benchmark
 from medi2i.cli.drr import drr
 from medi2i.cli.options import DeviceOption, SetOption
 from medi2i.cli.output import print_plan, print_result
 from medi2i.cli.phantom import phantom
+from medi2i.cli.reader_study import reader_study
 from medi2i.cli.segment import segment
 from medi2i.errors import ExitCode, Medi2iError
 
@@ -177,7 +179,9 @@ def report(run: Annotated[Path, typer.Argument(help="Run folder of `medi2i adapt
     typer.echo(f"report: {write_report(run)}")
 
 
+app.command(epilog=_EXIT_CODES)(audit)
 app.command(epilog=_EXIT_CODES)(benchmark)
+app.command("reader-study", epilog=_EXIT_CODES)(reader_study)
 app.add_typer(segment, name="segment", epilog=_EXIT_CODES)
 
 

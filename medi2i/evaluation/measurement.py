@@ -16,7 +16,7 @@ from medi2i.evaluation.domains import Domains, NetworkImage, Translation, patien
 from medi2i.metrics.distribution import energy_distances
 from medi2i.metrics.edges import edge_displacement
 from medi2i.metrics.features import FEATURE_COUNT, FeatureScaler, distribution_features, is_defined
-from medi2i.metrics.statistics import bootstrap_mean
+from medi2i.metrics.statistics import mean_interval
 from medi2i.metrics.structure import gradient_correlation, sanity_flags, ssim
 from medi2i.similarity.ssim import WINDOW
 
@@ -70,7 +70,6 @@ def measure_translation(
     translation: Translation,
     config: EvaluationConfig,
     *,
-    seed: int,
     tick: Callable[[], None],
 ) -> dict[str, Any]:
     """Distances and structure of one translation of every source image.
@@ -102,7 +101,7 @@ def measure_translation(
         "distance": distances(defined),
         "distance_held_out_source": distances(defined & held_out),
         "n_undefined_features": int((~defined).sum()),
-        "structure": summarize(rows, domains.source, _MEASURES, seed=seed),
+        "structure": summarize(rows, domains.source, _MEASURES),
         "images": rows,
     }
 
@@ -111,18 +110,13 @@ def summarize(
     rows: Sequence[Mapping[str, Any]],
     manifest: Sequence[ManifestRow],
     measures: Sequence[str],
-    *,
-    seed: int,
 ) -> dict[str, Any]:
     """Median, 5th and 95th percentile, and mean with its patient-level interval, of each measure."""
     groups = patients(manifest)
-    single = groups is not None and len(set(groups)) < 2
     summary = {}
     for measure in measures:
         values = np.array([row[measure] for row in rows], dtype=float)
-        interval = asdict(bootstrap_mean(values, groups, np.random.default_rng([seed, 11])))
-        if single:
-            interval["low"] = interval["high"] = None
+        interval = asdict(mean_interval(values, groups))
         finite = values[np.isfinite(values)]
         quantiles = np.percentile(finite, [5, 50, 95]) if finite.size else [math.nan] * 3
         summary[measure] = {

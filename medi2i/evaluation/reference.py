@@ -49,9 +49,7 @@ def fix_reference(
     groups = {name: units(rows) for name, rows in shown.items()}
     reference = Reference(scaler, target, groups, {name: asdict(floor) for name, floor in floors.items()}, {})
     for name, translation in baseline_translations(domains).items():
-        reference.baselines[name] = measure_translation(
-            domains, reference, translation, config, seed=seed, tick=tick
-        )
+        reference.baselines[name] = measure_translation(domains, reference, translation, config, tick=tick)
     return reference
 
 

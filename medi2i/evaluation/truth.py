@@ -22,7 +22,6 @@ def measure_truth(
     truth: Mapping[str, Path],
     translations: Mapping[str, Translation],
     *,
-    seed: int,
     tick: Callable[[], None],
 ) -> dict[str, Any] | None:
     """Error against the true target image of source patients never trained on, where the user has some.
@@ -57,7 +56,7 @@ def measure_truth(
     return {
         "n_images": len(used),
         "n_patients": len({row.patient or row.id for row in used}),
-        **{name: summarize(values, used, measures, seed=seed) for name, values in rows.items()},
+        **{name: summarize(values, used, measures) for name, values in rows.items()},
     }
 
 

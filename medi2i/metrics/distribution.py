@@ -7,11 +7,11 @@ real-against-real floor can stand in one table. Distances say how alike two sets
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from scipy.spatial.distance import cdist
 
 from medi2i.errors import UsageError
@@ -19,13 +19,16 @@ from medi2i.metrics.features import FEATURE_GROUPS
 
 _BLOCK_ROWS = 1024
 
+# How unlike each row of one set is to each row of another: (N, D) and (M, D) to (N, M).
+Dissimilarity = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
 
 @dataclass(frozen=True, slots=True)
 class SplitHalfFloor:
     """Distance of one half of the real images from the other, over random halves.
 
     Attributes:
-        mean: near 0 by construction, since the estimate is unbiased.
+        mean: near 0 by construction where the estimate is unbiased.
         sd: how far a distance between equal sets of half the size strays from 0.
         n_images, n_patients: what was split.
         repeats: number of random halvings.
@@ -64,8 +67,28 @@ def energy_distance(
     Raises:
         UsageError: groups and features differ in length.
     """
-    across = _mean_distance(x, y)
-    return 2 * across - _mean_within(x, _members(x, x_groups)) - _mean_within(y, _members(y, y_groups))
+    return set_distance(cdist, x, y, x_groups=x_groups, y_groups=y_groups)
+
+
+def set_distance(
+    dissimilarity: Dissimilarity,
+    x: Float[np.ndarray, "N D"],
+    y: Float[np.ndarray, "M D"],
+    *,
+    x_groups: Sequence[str] | None = None,
+    y_groups: Sequence[str] | None = None,
+) -> float:
+    """Unbiased estimate of 2 E d(X, Y) - E d(X, X') - E d(Y, Y') for any dissimilarity d of two images.
+
+    The energy distance for the Euclidean one; the squared maximum mean discrepancy for a kernel, negated.
+    Arguments, NaN and errors as in `energy_distance`.
+    """
+    across = _mean_across(dissimilarity, x, y)
+    within = [
+        _mean_within(dissimilarity, features, number_patients(features, groups))
+        for features, groups in ((x, x_groups), (y, y_groups))
+    ]
+    return 2 * across - within[0] - within[1]
 
 
 def energy_distances(
@@ -105,13 +128,26 @@ def split_half_floor(
     Raises:
         UsageError: groups and features differ in length.
     """
-    members = _members(features, groups)
-    patients = int(members.max()) + 1 if members.size else 0
-    if patients < 4:
+    return set_floor(cdist, features, groups, rng=rng, repeats=repeats)
+
+
+def set_floor(
+    dissimilarity: Dissimilarity,
+    features: Float[np.ndarray, "N D"],
+    groups: Sequence[str] | None,
+    *,
+    rng: np.random.Generator,
+    repeats: int = 200,
+) -> SplitHalfFloor:
+    """`set_distance` of random halves of one set; arguments, NaN and errors as in `split_half_floor`."""
+    members = number_patients(features, groups)
+    halves = draw_halves(members, repeats, rng)
+    patients = np.unique(members).size
+    if not len(halves):
         return SplitHalfFloor(math.nan, math.nan, len(features), patients, repeats)
-    first = _draw_halves(members, patients, repeats, rng).astype(np.float64)
+    first = halves.astype(np.float64)
     second = 1 - first
-    distance = cdist(features, features)
+    distance = dissimilarity(features, features)
     counted = (members[:, None] != members[None]).astype(np.float64)
     within = distance * counted
     across = _quadratic(first, distance, second) / (first.sum(axis=1) * second.sum(axis=1))
@@ -140,8 +176,14 @@ def _columns() -> dict[str, slice]:
     return {"all": slice(None), **FEATURE_GROUPS}
 
 
-def _members(features: np.ndarray, groups: Sequence[str] | None) -> np.ndarray:
-    """Number of each image's patient; each image its own without groups."""
+def number_patients(
+    features: Float[np.ndarray, "N D"], groups: Sequence[str] | None
+) -> Int[np.ndarray, " N"]:
+    """Number of each image's patient, from 0; each image its own without groups.
+
+    Raises:
+        UsageError: groups and features differ in length.
+    """
     if groups is None:
         return np.arange(len(features))
     if len(groups) != len(features):
@@ -154,19 +196,33 @@ def _members(features: np.ndarray, groups: Sequence[str] | None) -> np.ndarray:
     return np.unique(np.asarray(groups, dtype=str), return_inverse=True)[1]
 
 
-def _mean_distance(x: np.ndarray, y: np.ndarray) -> float:
+def draw_halves(
+    members: Int[np.ndarray, " N"], repeats: int, rng: np.random.Generator
+) -> Bool[np.ndarray, "R N"]:
+    """Which images are in the first half, `repeats` times; a patient's images go together.
+
+    The halves differ by one patient at most. No row for fewer than four patients: both halves need two.
+    """
+    patients = int(members.max()) + 1 if members.size else 0
+    if patients < 4:
+        return np.zeros((0, members.size), dtype=bool)
+    return _draw_halves(members, patients, repeats, rng)
+
+
+def _mean_across(dissimilarity: Dissimilarity, x: np.ndarray, y: np.ndarray) -> float:
     if not len(x) or not len(y):
         return math.nan
-    total = sum(cdist(x[start : start + _BLOCK_ROWS], y).sum() for start in range(0, len(x), _BLOCK_ROWS))
+    starts = range(0, len(x), _BLOCK_ROWS)
+    total = sum(dissimilarity(x[start : start + _BLOCK_ROWS], y).sum() for start in starts)
     return float(total) / (len(x) * len(y))
 
 
-def _mean_within(x: np.ndarray, members: np.ndarray) -> float:
+def _mean_within(dissimilarity: Dissimilarity, x: np.ndarray, members: np.ndarray) -> float:
     total, pairs = 0.0, 0
     for start in range(0, len(x), _BLOCK_ROWS):
         block = slice(start, start + _BLOCK_ROWS)
         different = members[block, None] != members[None]
-        total += float(np.where(different, cdist(x[block], x), 0.0).sum())
+        total += float(np.where(different, dissimilarity(x[block], x), 0.0).sum())
         pairs += int(different.sum())
     return total / pairs if pairs else math.nan
 

@@ -12,7 +12,7 @@ from medi2i.metrics import paired
 from medi2i.metrics.tensors import to_batch
 from medi2i.similarity import gradient_correlation as similarity
 
-# Robust range (0.5th to 99.5th percentile), in units of [-1, 1], below which an image shows nothing.
+# Range, in units of [-1, 1], within which EMPTY_SHARE of the pixels of an image that shows nothing lie.
 CONSTANT_RANGE = 0.02
 # An image is empty when this share of its valid pixels lies within END_WIDTH of -1, or of 1.
 EMPTY_SHARE = 0.98
@@ -62,7 +62,7 @@ def sanity_flags(
     """What is wrong with a translation at first sight; empty for a usable image or without a valid pixel.
 
     - `nonfinite`: NaN or infinite values (nothing else is then judged);
-    - `constant`: a robust range below 1 % of [-1, 1];
+    - `constant`: 98 % of the pixels within 1 % of [-1, 1], so that a marker on nothing is nothing;
     - `empty`: 98 % of the pixels at one end of the range;
     - `inverted`: rank correlation with the source below -0.5, or gradient correlation below -0.3.
 
@@ -77,14 +77,20 @@ def sanity_flags(
     if not np.isfinite(values).all():
         return ["nonfinite"]
     flags = []
-    low, high = np.percentile(values, [0.5, 99.5])
-    if high - low < CONSTANT_RANGE:
+    if _shortest_range(values, EMPTY_SHARE) < CONSTANT_RANGE:
         flags.append("constant")
     if max(np.mean(values <= -1 + END_WIDTH), np.mean(values >= 1 - END_WIDTH)) >= EMPTY_SHARE:
         flags.append("empty")
     if not flags and _is_inverted(source, translated, counted):
         flags.append("inverted")
     return flags
+
+
+def _shortest_range(values: Float[np.ndarray, " N"], share: float) -> float:
+    """Width of the narrowest interval that holds a share of the values."""
+    count = math.ceil(share * values.size)
+    ascending = np.sort(values)
+    return float((ascending[count - 1 :] - ascending[: values.size - count + 1]).min())
 
 
 def _is_inverted(source: np.ndarray, translated: np.ndarray, valid: np.ndarray) -> bool:

@@ -11,6 +11,7 @@ from medi2i.errors import CheckpointError
 from medi2i.io.atomic import write_text_atomically
 from medi2i.report import tables
 from medi2i.report.description import compose
+from medi2i.report.readers import describe_readers, reader_table
 from medi2i.report.results import Picture, Results, read_results, read_run_file
 from medi2i.report.wording import fixed, flag_name, method_name, moment
 
@@ -70,6 +71,8 @@ def _render(results: Results, pictures: list[InlinePicture]) -> str:
         structure=tables.structure_table(results),
         structure_figure=structure_figure(results),
         truth=tables.truth_table(results.truth, results.run.method) if results.truth else None,
+        readers=reader_table(results.reader_study) if results.reader_study else None,
+        reader_words=describe_readers(results.reader_study) if results.reader_study else "",
         checks=tables.check_table(results),
         facts=tables.fact_rows(results),
         pictures=pictures,

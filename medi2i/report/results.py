@@ -204,6 +204,46 @@ class Structure(_Part):
     translated: StructureKept
 
 
+class ReaderRow(_Part):
+    """One reader's answers: translated images taken for films, of those shown."""
+
+    reader: str
+    experience: str
+    fooled: int
+    trials: int
+    share: float
+    low: float
+    high: float
+    chose_first: float
+
+
+class ExcludedReader(_Part):
+    """A reader whose answers don't count."""
+
+    reader: str
+    reason: str
+
+
+class ReaderShare(_Part):
+    """Mean share over readers with its 95 % interval."""
+
+    estimate: float | None
+    low: float | None
+    high: float | None
+
+
+class ReaderStudy(_Part):
+    """What `medi2i reader-study RUN --score` wrote."""
+
+    seconds: float | None
+    trials: int
+    checks: int
+    patients: dict[str, int | None]
+    share: ReaderShare
+    readers: tuple[ReaderRow, ...]
+    excluded: tuple[ExcludedReader, ...]
+
+
 class Results(_Part):
     """The content of `results.json`, as `medi2i.adapt` writes it."""
 
@@ -220,6 +260,7 @@ class Results(_Part):
     structure: Structure
     edge_unit: Literal["mm", "px"]
     truth: Truth | None
+    reader_study: ReaderStudy | None = None
     masks: Masks
     flags: dict[str, int]
     images: tuple[ImageRow, ...] = Field(min_length=1)

@@ -64,12 +64,12 @@ def row_name(row: str, method: str) -> str:
 
 
 def interval_note(interval: Interval) -> str:
-    """What the interval of a mean was drawn over, or why there is none."""
+    """What the interval of a mean is over, or why there is none."""
     if interval.patients_unknown:
         return "patients unknown: 95 % interval over images, too narrow when a patient has several"
     if interval.low is None:
         return "no interval: one patient" if interval.n_patients == 1 else "no interval: no two values"
-    return f"95 % bootstrap interval over {counted(interval.n_patients or 0, 'patient')}"
+    return f"95 % t interval over {counted(interval.n_patients or 0, 'patient')}"
 
 
 def flag_name(flag: str) -> str:

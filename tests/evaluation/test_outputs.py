@@ -11,7 +11,7 @@ from tests.evaluation.rows import make_row
 
 
 def test_a_measure_that_is_never_defined_is_null_in_the_results(tmp_path):
-    summary = summarize([{"m": math.nan}] * 2, [make_row(0, "p"), make_row(1, "q")], ["m"], seed=0)
+    summary = summarize([{"m": math.nan}] * 2, [make_row(0, "p"), make_row(1, "q")], ["m"])
     write_results(tmp_path / "results.json", {"summary": summary})
     read = json.loads((tmp_path / "results.json").read_text())["summary"]["m"]
     assert (read["p5"], read["median"], read["mean"]["estimate"]) == (None, None, None)

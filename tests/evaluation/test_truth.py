@@ -22,7 +22,7 @@ def test_truth_is_measured_on_source_images_never_trained_on(domains, tmp_path):
         "perfect": lambda image: perfect[image.row.id],
         "shifted": lambda image: perfect[image.row.id] - 0.2,
     }
-    result = measure_truth(domains, truth, off, seed=0, tick=nothing)
+    result = measure_truth(domains, truth, off, tick=nothing)
     assert (result["n_images"], result["n_patients"]) == (len(truth), 2)
     assert result["perfect"]["mean_absolute_error"]["median"] == 0.0
     assert result["perfect"]["ssim"]["median"] == pytest.approx(1.0)
@@ -33,7 +33,7 @@ def test_truth_is_measured_on_source_images_never_trained_on(domains, tmp_path):
 def test_truth_of_training_images_alone_is_not_measured(domains, tmp_path):
     train = next(row for row in domains.source if row.split == "train")
     truth = {train.id: save_png(tmp_path / "t.png", make_scene(0, (32, 40)))}
-    assert measure_truth(domains, truth, {}, seed=0, tick=nothing) is None
+    assert measure_truth(domains, truth, {}, tick=nothing) is None
 
 
 def test_a_true_image_of_another_matrix_is_an_error(tmp_path):

@@ -51,11 +51,26 @@ def test_tone_noise_and_blur_raise_no_flag():
         (lambda image: -(((image + 1) / 2) ** 0.5), ["inverted"]),
         (lambda image: np.full_like(image, 0.2), ["constant"]),
         (lambda image: np.full_like(image, -1.0), ["constant", "empty"]),
-        (lambda image: np.where(np.arange(image.size).reshape(image.shape) < 40, image, 1.0), ["empty"]),
+        (
+            lambda image: np.where(np.arange(image.size).reshape(image.shape) < 40, image, 1.0),
+            ["constant", "empty"],
+        ),
+        (lambda image: np.where(np.arange(image.size).reshape(image.shape) < 40, 1.0, 0.2), ["constant"]),
+        (lambda image: np.where(image > -0.5, 0.99 + image / 100, 0.97), ["empty"]),
         (lambda image: np.where(image > 0.5, np.nan, image), ["nonfinite"]),
         (lambda image: np.where(image > 0.5, np.inf, image), ["nonfinite"]),
     ],
-    ids=["inverted", "inverted tone", "constant", "black", "white but 1 %", "nan", "inf"],
+    ids=[
+        "inverted",
+        "inverted tone",
+        "constant",
+        "black",
+        "white but 1 %",
+        "marker on nothing",
+        "nearly white",
+        "nan",
+        "inf",
+    ],
 )
 def test_each_failure_raises_its_flag(make, expected: list[str]):
     image = anatomy()

@@ -43,7 +43,7 @@ def test_structure_table_shows_percentiles_mean_and_interval(results):
         "Edge displacement, an image's median (mm)",
         "Edge displacement, an image's 95th percentile (mm)",
     ]
-    assert table.notes[0] == "95 % bootstrap interval over 20 patients."
+    assert table.notes[0] == "95 % t interval over 20 patients."
 
 
 @pytest.mark.parametrize(
