@@ -36,8 +36,7 @@ def benchmark(
     rows = only or ()
     share = parse_shard(shard)
     if dry_run:
-        cells = benchmarks.share_of(benchmarks.plan_cells(settings, out, rows=rows), share)
-        for name, state in benchmarks.describe_suite(cells):
+        for name, state in benchmarks.describe_benchmark(settings, out=out, shard=share, rows=rows):
             typer.echo(f"{name}: {state}")
         return
     result = benchmarks.run_benchmark(settings, out=out, shard=share, jobs=jobs, rows=rows, device=device)
