@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import Any, ClassVar, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -15,9 +15,15 @@ from medi2i.errors import ConfigError
 
 
 class Config(BaseModel):
-    """Base of every configuration class: immutable, and an unknown key is an error."""
+    """Base of every configuration class: immutable, and an unknown key is an error.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    Attributes:
+        alternatives: keys of which one is given; a `--set` of one takes the others out.
+    """
+
+    alternatives: ClassVar[tuple[str, ...]] = ()
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
 
 
 ConfigT = TypeVar("ConfigT", bound=Config)
@@ -76,7 +82,7 @@ def load_config(path: Path, kind: type[ConfigT], overrides: Iterable[str] = ()) 
         )
     overrides = list(overrides)
     for override in overrides:
-        _apply_override(values, override)
+        _apply_override(values, override, kind)
     return validate_config(values, kind, str(path), overrides)
 
 
@@ -124,7 +130,7 @@ def dump_config(config: Config) -> str:
     return text
 
 
-def _apply_override(values: dict[str, Any], override: str) -> None:
+def _apply_override(values: dict[str, Any], override: str, kind: type[Config]) -> None:
     key, separator, text = override.partition("=")
     parts = key.strip().split(".")
     if not separator or not all(parts):
@@ -150,6 +156,23 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         node[_list_index(node, parts[-1], override)] = value
     else:
         node[parts[-1]] = value
+        alternatives = _alternatives(kind, parts[:-1])
+        if value is not None and parts[-1] in alternatives:
+            for other in alternatives:
+                if other != parts[-1]:
+                    node.pop(other, None)
+
+
+def _alternatives(kind: type[Config], path: Iterable[str]) -> tuple[str, ...]:
+    """Alternative keys of the section at a path; none where the path leaves plain sections."""
+    for part in path:
+        field = kind.model_fields.get(part)
+        kinds = [] if field is None else [field.annotation, *get_args(field.annotation)]
+        sections = [k for k in kinds if isinstance(k, type) and issubclass(k, Config)]
+        if len(sections) != 1:
+            return ()
+        kind = sections[0]
+    return kind.alternatives
 
 
 def _child(node: Any, part: str, override: str) -> Any:

@@ -18,6 +18,7 @@ from tiny_data import (
 )
 
 from medi2i import adaptation
+from medi2i.adapters.baselines import Identity
 from medi2i.errors import InterruptedRunError
 from medi2i.io.masks import write_mask_nifti
 from medi2i.report import describe
@@ -316,6 +317,22 @@ def test_a_folder_that_is_no_run_is_one_line(run_cli, domains_folder, tmp_path):
     arguments = ("translate", tmp_path, domains_folder / "src", "--out", tmp_path / "out", "--device", "cpu")
     check_ending(run_cli(*arguments), 1, "no checkpoint 'BEST'", "expected a run folder")
     check_ending(run_cli("report", tmp_path), 1, "results.json")
+
+
+def test_a_run_folder_that_is_not_there_is_wrong_usage(run_cli, domains_folder, tmp_path):
+    arguments = ("translate", tmp_path / "none", domains_folder / "src", "--out", tmp_path / "out")
+    check_ending(run_cli(*arguments, "--device", "cpu"), 2, "none: no such folder", "a run of medi2i adapt")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_way_back_that_is_not_learned_leaves_nothing(
+    run_cli, identity_run, domains_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(Identity, "bidirectional", False)
+    arguments = ("translate", identity_run, domains_folder / "tgt", "--out", tmp_path / "out")
+    ended = run_cli(*arguments, "--device", "cpu", "--direction", "target-to-source")
+    check_ending(ended, 2, "--direction target-to-source", "method 'identity'", "it learns one way only")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_dry_run_says_what_would_be_done_and_writes_nothing(run_cli, domains_folder, tmp_path, monkeypatch):

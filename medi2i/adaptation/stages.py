@@ -34,7 +34,7 @@ from medi2i.data.decoding import decoded_images
 from medi2i.data.labelled import LabelledCrops
 from medi2i.data.paired import PairedCrops
 from medi2i.data.unpaired import TrainingCrops, UnpairedCrops
-from medi2i.errors import CheckpointError
+from medi2i.errors import CheckpointError, ConfigError
 from medi2i.evaluation import (
     Domains,
     Reference,
@@ -74,7 +74,7 @@ def check_settings(config: AdaptConfig, out: Path) -> DomainAdapter:
 
     Raises:
         UsageError: a domain is not given.
-        ConfigError: the method trains and there is no section for it.
+        ConfigError: the method trains and there is no section for it, or crops of this size don't fit it.
         CheckpointError: the weights to start from are missing or of another method or size.
     """
     for domain in DOMAINS:
@@ -82,10 +82,30 @@ def check_settings(config: AdaptConfig, out: Path) -> DomainAdapter:
     adapter = config.adapter.build(seed=config.seed)
     if adapter.players:
         config.require_training()
+        _check_crop_size(config, adapter)
         told = told_attributes(config)
         if told is None or not told.unresolved:  # else the weights' shapes are not known yet
             _start_weights(config, adapter, out / "checkpoints")
     return adapter
+
+
+def _check_crop_size(config: AdaptConfig, adapter: DomainAdapter) -> None:
+    """Refuse crops larger than the images are seen, and parts of images where a method needs whole ones."""
+    crop, working = config.data.crop_size, config.data.working_size
+    if adapter.whole_images and crop != working:
+        raise ConfigError(
+            "data.crop_size",
+            found=f"{crop}, with data.working_size {'null' if working is None else working}",
+            expected=f"the same number: method '{config.adapter.name}' trains on whole images",
+            remedy=f"set data.crop_size={working}" if working else f"set data.working_size={crop}",
+        )
+    if working is not None and crop > working:
+        raise ConfigError(
+            "data.crop_size",
+            found=f"{crop}, larger than data.working_size, {working}",
+            expected="crops that are no larger than the images are seen",
+            remedy=f"set data.crop_size={working} or less",
+        )
 
 
 class Stages:
@@ -235,7 +255,10 @@ class Stages:
         if told is None or not adapter.labelled_groups:
             return crops, None
         groups, images = adapter.labelled_groups, adapter.group_images
-        return crops, LabelledCrops(decoded, rows, told, data, groups=groups, images=images, seed=seed)
+        labelled = LabelledCrops(
+            decoded, rows, told, data, groups=groups, images=images, seed=seed, alternate=wants_masks
+        )
+        return crops, labelled
 
     def _measure_truth(self, translation: Translation) -> dict[str, Any] | None:
         if self.config.truth is None:

@@ -146,6 +146,7 @@ class DomainAdapter(Trainee):
     multimodal: ClassVar[bool] = False
     styles: ClassVar[tuple[StyleKind, ...]] = ()  # that a multimodal one can be asked for, its own first
     bidirectional: ClassVar[bool] = True
+    whole_images: ClassVar[bool] = False  # has to train on whole images: crops as large as the working size
     any_size: ClassVar[bool] = False  # sees images at a scale of its own: translates them at their own matrix
     size_multiple: int = 1
 

@@ -39,7 +39,8 @@ class CUTConfig(OneSidedConfig):
             Discriminator and structure losses see the translation mirrored back, so that no film is compared
             with a mirrored chest.
         layers: whose features are compared, as `EncodedGenerator` counts them.
-        places: drawn in each layer of each image.
+        places: drawn in each layer of each image, all of them where there are fewer; memory grows with their
+            square.
         projection_width: of the two layers that project features.
         temperature: of the softmax over places.
         pool_size: the authors use none.
@@ -52,7 +53,7 @@ class CUTConfig(OneSidedConfig):
     identity: bool = True
     flip_equivariance: bool = False
     layers: tuple[int, ...] = Field(default=(0, 4, 8, 12, 16), min_length=1)
-    places: int = Field(default=256, ge=2)
+    places: int = Field(default=256, ge=2, le=4096)
     projection_width: int = Field(default=256, gt=0)
     temperature: float = Field(default=0.07, gt=0)
 

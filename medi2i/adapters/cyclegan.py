@@ -8,10 +8,10 @@ Options that are not in the paper are off by default and say so.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from medi2i.adapters.base import AdamConfig, Batch, Direction, DomainAdapter, Player, Shared
@@ -50,6 +50,16 @@ class CycleGANConfig(Config):
     augmentation: DiscriminatorAugmentationConfig | None = None
     structure_losses: tuple[StructureLossConfig, ...] = ()
     structure_losses_on: Literal["both", "source"] = "both"
+
+    @model_validator(mode="after")
+    def _some_weight(self) -> Self:
+        adversarial = self.adversarial_source_to_target or self.adversarial_target_to_source
+        if not (adversarial or self.cycle_source or self.cycle_target):
+            raise ValueError(
+                "both adversarial and both cycle weights are 0, so there is nothing to learn; "
+                "give one of them a weight"
+            )
+        return self
 
     def build(self, *, seed: int) -> CycleGAN:
         """A CycleGAN with weights drawn by `seed`."""

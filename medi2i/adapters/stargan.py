@@ -71,6 +71,7 @@ class StarGANConfig(Config):
     unlabelled_reconstruction: Literal["predicted", "none"] = "predicted"
     augmentation: DiscriminatorAugmentationConfig | None = None
     structure_losses: tuple[StructureLossConfig, ...] = ()
+    structure_losses_on: Literal["both", "source"] = "both"
 
     def build(self, *, seed: int) -> StarGAN:
         """A StarGAN with weights drawn by `seed`."""
@@ -261,15 +262,20 @@ class StarGAN(DomainAdapter):
         return torch.where(missing, filled, turn.code), everyone
 
     def _structure_terms(self, turn: Turn, translated: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Of every image, whatever its target: anatomy stays where it is under any code."""
+        """Of every image asked for, whatever its target: anatomy stays where it is under any code."""
+        both, pairs = self.config.structure_losses_on == "both", {}
         if turn.mixed:
-            pairs = {"labelled": TranslationPair(turn.image, translated, None, turn.valid)}
+            image, valid = turn.image, turn.valid
+            if not both:
+                of_source = turn.code[:, 0] > 0
+                image, translated, valid = image[of_source], translated[of_source], valid[of_source]
+            if image.shape[0]:
+                pairs["labelled"] = TranslationPair(image, translated, None, valid)
         else:
             forward, back = translated.chunk(2)
-            pairs = {
-                "source": TranslationPair(batch.source, forward, batch.source_mask, batch.source_valid),
-                "target": TranslationPair(batch.target, back, None, batch.target_valid),
-            }
+            pairs["source"] = TranslationPair(batch.source, forward, batch.source_mask, batch.source_valid)
+            if both:
+                pairs["target"] = TranslationPair(batch.target, back, None, batch.target_valid)
         return self.structure_losses.terms(pairs, batch.step // self.config.critic_steps)
 
     def _classifies(self, turn: Turn) -> bool:

@@ -19,10 +19,9 @@ def choose_code(
 ) -> Float[Tensor, " C"]:
     """Code of the first (commonest) class of a domain that has these values.
 
-    Where no class has them, it is that of the domain's first class with these values put in.
-
     Raises:
-        UsageError: a name or value that the attributes lack.
+        UsageError: a name or value that the attributes lack, or no class of the domain has them together: the
+            network was never told to make such an image.
     """
     names = attributes.names[1:]
     for name, value in values.items():
@@ -33,7 +32,14 @@ def choose_code(
     rows = [attributes.describe(code) for code in attributes.classes()]
     rows = [row for row in rows if row["domain"] == domain] or [{"domain": domain}]
     fitting = [row for row in rows if all(row.get(name) == value for name, value in values.items())]
-    return attributes.encode((fitting or rows)[0] | dict(values))
+    if not fitting:
+        raise UsageError(
+            f"--attribute {_assignments(values)}",
+            found=f"a class that no training image of the {domain} domain has",
+            expected=" or ".join(_assignments(row) for row in rows),
+            remedy="ask for one of these, or for less",
+        )
+    return attributes.encode(fitting[0])
 
 
 def spread_code(code: Any, image: Float[Tensor, "B 1 H W"], *, size: int) -> Float[Tensor, "B C"]:
@@ -58,11 +64,17 @@ def spread_code(code: Any, image: Float[Tensor, "B 1 H W"], *, size: int) -> Flo
     )
 
 
+def _assignments(row: Mapping[str, str | None]) -> str:
+    """The known values of a class, as they are asked for; the domain is the direction's."""
+    told = [f"{name}={value}" for name, value in row.items() if name != "domain" and value is not None]
+    return ", ".join(told) or "no attribute"
+
+
 def _unknown_word(what: str, word: str, known: tuple[str, ...]) -> UsageError:
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.0)
+    near = difflib.get_close_matches(word, known, n=1)
     return UsageError(
         what,
         found=f"'{word}'",
         expected=", ".join(known) if known else "no attributes: the method was trained with the domain only",
-        remedy=f"did you mean '{near[0]}'?" if near else "leave it out",
+        remedy=f"did you mean '{near[0]}'?" if near else "choose one of these" if known else "leave it out",
     )

@@ -73,6 +73,7 @@ class Tone(DomainAdapter):
     multimodal: ClassVar[bool] = True
     styles: ClassVar[tuple[StyleKind, ...]] = ("random", "mean", "interpolate")
     any_size: ClassVar[bool] = True
+    whole_images: ClassVar[bool] = True  # grids lie over the whole image
     seed: Tensor
 
     def __init__(self, config: ToneConfig, *, seed: int) -> None:

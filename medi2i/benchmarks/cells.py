@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -27,6 +27,8 @@ class State(StrEnum):
     NEW = "to do"
     BEGUN = "begun"
     FAILED = "failed"
+    OTHER = "other settings"
+    FOREIGN = "holds something else"
     FINISHED = "finished"
 
 
@@ -85,11 +87,16 @@ class Cell:
 
     def state(self) -> State:
         """How far the cell is, from its files; a run of other settings is not this cell's."""
-        if self.run_is_finished and not self.missing_measures() and not self.changed_settings():
+        if self.changed_settings():
+            return State.OTHER
+        if self.run_is_finished and not self.missing_measures():
             return State.FINISHED
+        begun = (self.folder / "config.yaml").is_file()
+        if not begun and self.folder.exists() and (self.folder.is_file() or any(self.folder.iterdir())):
+            return State.FOREIGN
         if self.error_path.is_file():
             return State.FAILED
-        return State.BEGUN if (self.folder / "config.yaml").is_file() else State.NEW
+        return State.BEGUN if begun else State.NEW
 
 
 def plan_cells(
@@ -136,6 +143,20 @@ def share_of(cells: Sequence[Cell], shard: tuple[int, int]) -> list[Cell]:
 def describe_suite(cells: Sequence[Cell]) -> list[tuple[str, State]]:
     """Name and state of each cell."""
     return [(cell.name, cell.state()) for cell in cells]
+
+
+def require_measurable(cells: Iterable[Cell]) -> None:
+    """Refuse data on which a measure that is still to be taken could not be, before anything is trained.
+
+    Raises:
+        UsageError: they lack something that a measure needs.
+    """
+    done: set[tuple[str, str]] = set()
+    for cell in cells:
+        for settings in cell.missing_measures():
+            if (cell.data, settings.name) not in done:
+                done.add((cell.data, settings.name))
+                settings.check(cell.folders)
 
 
 def complete_cell(cell: Cell, device: DeviceName) -> bool:

@@ -55,8 +55,8 @@ def make_phantom(name: str, data: DataSet, out: Path, *, shard: tuple[int, int],
     if data.phantom is None:
         return
     wanted, folder = data.phantom.load(), out / "data" / name
+    require_same_phantom(name, data, out)
     if (folder / _MARK).is_file():
-        _require_same(load_config(folder / _MARK, PhantomConfig), wanted, folder)
         return
     making = out / "data" / f".making-{name}-{shard[0]}"
     shutil.rmtree(making, ignore_errors=True)
@@ -75,6 +75,17 @@ def make_phantom(name: str, data: DataSet, out: Path, *, shard: tuple[int, int],
     finally:
         progress.close()
         shutil.rmtree(making, ignore_errors=True)
+
+
+def require_same_phantom(name: str, data: DataSet, out: Path) -> None:
+    """Refuse a phantom of other settings than the suite's.
+
+    Raises:
+        OutputExistsError: such a one is there.
+    """
+    mark = out / "data" / name / _MARK
+    if data.phantom is not None and mark.is_file():
+        _require_same(load_config(mark, PhantomConfig), data.phantom.load(), mark.parent)
 
 
 def _move(making: Path, folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ import numpy as np
 from pydantic import Field
 
 from medi2i.benchmarks.finished import FinishedRun
+from medi2i.benchmarks.folders import Folders
 from medi2i.benchmarks.measure import Measured, MeasureSettings, mean_values
 from medi2i.benchmarks.segmenters import SegmenterChoice, segment_image
 from medi2i.data.dataset_folder import DatasetFolder, DatasetItem, discover
@@ -37,21 +39,21 @@ class DownstreamMeasure(MeasureSettings):
         default={"left_lung": ("left_lung",), "right_lung": ("right_lung",)}, min_length=1
     )
 
+    def check(self, folders: Folders) -> None:
+        """The segmenter's settings, the films' masks, and the structures of films and source."""
+        self.segmenter.load()
+        self._read_films(folders.films)
+        if folders.are_there:
+            self._require_sources(folders.source)
+
     def measure(self, run: FinishedRun) -> Measured:
         """Train, then score every film.
 
         Raises:
             UsageError: the data set has no labelled films, or a structure is not there.
         """
-        if run.films is None:
-            raise UsageError(
-                "measure 'downstream'",
-                found="no labelled films",
-                expected="'films' in the data set",
-                remedy="give it with --set data.NAME.films=DIR",
-            )
-        films = discover(run.films)
-        _require_names(self.structures, films.structures, run.films)
+        films = self._read_films(run.films)
+        self._require_sources(run.folder / "translated")
         model = train_segmenter(
             self.segmenter.load(),
             [run.folder / "translated"],
@@ -61,8 +63,6 @@ class DownstreamMeasure(MeasureSettings):
             resume=True,
         )
         segmenter = load_segmenter(model, device=run.device)
-        for sources in self.structures.values():
-            _require_names(sources, segmenter.structures, model)
         patients = _number_patients(films)
         rows: list[dict[str, Any]] = []
         for number, item in enumerate(films.items):
@@ -72,6 +72,23 @@ class DownstreamMeasure(MeasureSettings):
                 scores = self._score(found, segmenter.structures, item, radiograph, films)
                 rows.append({"id": f"film-{number:04d}", "patient": patients[number], **scores})
         return Measured(mean_values(rows, ["dice", *(f"dice_{name}" for name in self.structures)]), rows)
+
+    def _read_films(self, location: Path | None) -> DatasetFolder:
+        if location is None:
+            raise UsageError(
+                "measure 'downstream'",
+                found="no labelled films",
+                expected="'films' in the data set",
+                remedy="give it with --set data.NAME.films=DIR",
+            )
+        films = discover(location)
+        _require_names(self.structures, films, location)
+        return films
+
+    def _require_sources(self, location: Path) -> None:
+        """The segmenter learns the structures that its images have, by their names."""
+        names = [name for parts in self.structures.values() for name in parts]
+        _require_names(names, discover(location), location)
 
     def _score(
         self,
@@ -103,12 +120,19 @@ def _number_patients(films: DatasetFolder) -> list[str | None]:
     ]
 
 
-def _require_names(wanted: Any, there: tuple[str, ...], where: Path) -> None:
-    missing = [name for name in wanted if name not in there]
+def _require_names(wanted: Iterable[str], folder: DatasetFolder, where: Path) -> None:
+    if not folder.has_masks:
+        raise UsageError(
+            where,
+            found="images without masks",
+            expected=f"masks of {', '.join(wanted)}",
+            remedy="add them, or leave out the measure downstream for these data",
+        )
+    missing = [name for name in wanted if name not in folder.structures]
     if missing:
         raise UsageError(
             where,
             found=f"no structure '{missing[0]}'",
-            expected=f"structures among {', '.join(there)}",
+            expected=f"structures among {', '.join(folder.structures)}",
             remedy="mend 'structures' of the measure downstream",
         )

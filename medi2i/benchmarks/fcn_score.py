@@ -7,9 +7,9 @@ from typing import Any, Literal
 import numpy as np
 
 from medi2i.benchmarks.finished import FinishedRun
-from medi2i.benchmarks.folders import Groundwork
+from medi2i.benchmarks.folders import Folders, Groundwork
 from medi2i.benchmarks.measure import Measured, MeasureSettings, patient_numbers
-from medi2i.benchmarks.segmenters import SegmenterChoice, label_films, require_splits, segment_image
+from medi2i.benchmarks.segmenters import SegmenterChoice, label_films, require_pairs, segment_image
 from medi2i.data.manifest import load_masks
 from medi2i.evaluation import NetworkImage
 from medi2i.metrics.fcn_score import fcn_score
@@ -41,9 +41,14 @@ class FCNScoreMeasure(MeasureSettings):
     segmenter: SegmenterChoice = SegmenterChoice(set=("appearance=null",))
     back: bool = True
 
+    def check(self, folders: Folders) -> None:
+        """The segmenters' settings, and source images with splits, masks and true films."""
+        self.segmenter.load()
+        if folders.are_there:
+            require_pairs(folders)
+
     def prepare(self, ground: Groundwork) -> None:
         """Train the two segmenters; what is trained is left as it is."""
-        require_splits(ground.folders.source)
         films = ground.shared / "labelled_films"
         label_films(ground.folders, films)
         config = self.segmenter.load()

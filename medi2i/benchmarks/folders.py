@@ -26,6 +26,11 @@ class Folders:
     films: Path | None = None
     is_made: bool = False
 
+    @property
+    def are_there(self) -> bool:
+        """Whether they can be looked at; a phantom may be still to be made."""
+        return not self.is_made or self.source.is_dir()
+
 
 @dataclass(frozen=True)
 class Groundwork:

@@ -20,12 +20,14 @@ from medi2i.benchmarks.cells import (
     Cell,
     State,
     complete_cell,
+    describe_suite,
     plan_cells,
     read_failure,
     record_failure,
+    require_measurable,
     share_of,
 )
-from medi2i.benchmarks.datasets import make_phantom
+from medi2i.benchmarks.datasets import make_phantom, require_same_phantom
 from medi2i.benchmarks.folders import Groundwork
 from medi2i.benchmarks.page import write_page
 from medi2i.benchmarks.suite import SuiteConfig
@@ -82,15 +84,15 @@ def run_benchmark(
         device: where to compute.
 
     Raises:
-        UsageError: no such row, or a data set has no folder.
+        UsageError: no such row, a data set has no folder, or lacks what a measure needs.
         OutputExistsError: `out` holds something else.
         InterruptedRunError: a stop was asked for; what is finished is kept.
     """
     require_device(device)
     everything = plan_cells(suite, out, shard=shard)  # now: presets may be edited while it runs
     cells = plan_cells(suite, out, rows=rows, shard=shard)
-    _open_folder(suite, out)
-    mine = [cell for cell in share_of(cells, shard) if cell.state() is not State.FINISHED]
+    mine = _still_to_do(suite, share_of(cells, shard), out)
+    write_text_atomically(out / "suite.yaml", dump_config(suite))
     with stop_on_signals() as stop:
         for name, data in suite.data.items():
             make_phantom(name, data, out, shard=shard, stop=stop)
@@ -113,11 +115,35 @@ def run_benchmark(
             table = compose_table(suite, everything)
             write_table(table, out)
             write_page(table, out)
-    return BenchmarkResult(out, len(share_of(cells, shard)) - len(failed), failed, len(table["missing"]))
+    missing = len(table["missing"]) + len(table["failed"])
+    return BenchmarkResult(out, len(share_of(cells, shard)) - len(failed), failed, missing)
 
 
-def _open_folder(suite: SuiteConfig, out: Path) -> None:
-    """Write the suite down; refuse a folder that is something else's."""
+def describe_benchmark(
+    suite: SuiteConfig, *, out: Path, shard: tuple[int, int] = (1, 1), rows: Sequence[str] = ()
+) -> list[tuple[str, State]]:
+    """Name and state of each cell of a share; nothing is written.
+
+    Raises:
+        UsageError, OutputExistsError: what `run_benchmark` would refuse before its first cell.
+    """
+    cells = share_of(plan_cells(suite, out, rows=rows, shard=shard), shard)
+    _still_to_do(suite, cells, out)
+    return describe_suite(cells)
+
+
+def _still_to_do(suite: SuiteConfig, cells: Sequence[Cell], out: Path) -> list[Cell]:
+    """The cells that are not finished; refuses what can be seen to be wrong before the first one."""
+    _require_own_folder(suite, out)
+    for name, data in suite.data.items():
+        require_same_phantom(name, data, out)
+    unfinished = [cell for cell in cells if cell.state() is not State.FINISHED]
+    require_measurable(unfinished)
+    return unfinished
+
+
+def _require_own_folder(suite: SuiteConfig, out: Path) -> None:
+    """Refuse a folder that is something else's."""
     mark = out / "suite.yaml"
     if mark.is_file():
         there = load_config(mark, SuiteConfig)
@@ -135,11 +161,11 @@ def _open_folder(suite: SuiteConfig, out: Path) -> None:
             expected="a new folder",
             remedy="choose another --out",
         )
-    write_text_atomically(mark, dump_config(suite))
 
 
 def _prepare(cells: Sequence[Cell], device: DeviceName, stop: StopRequest) -> None:
     """What measures need once for a data set, before any cell that lacks them."""
+    require_measurable(cells)
     done: set[tuple[str, str]] = set()
     for cell in cells:
         for settings in cell.missing_measures():

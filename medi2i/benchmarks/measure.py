@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from medi2i.benchmarks.finished import FinishedRun
-from medi2i.benchmarks.folders import Groundwork
+from medi2i.benchmarks.folders import Folders, Groundwork
 from medi2i.config import Config
 from medi2i.data.manifest import ManifestRow
 from medi2i.evaluation import write_results
@@ -39,6 +39,15 @@ class MeasureSettings(Config):
     """Base of every measure's settings; a measure has a unique `name` and is computed once a run."""
 
     name: str
+
+    def check(self, folders: Folders) -> None:
+        """Refuse data that this can't be measured on, as far as they are there; most measures take all.
+
+        It is asked before anything is made, and again once phantoms are.
+
+        Raises:
+            UsageError: the data lack something.
+        """
 
     def prepare(self, ground: Groundwork) -> None:
         """Make what all runs on a data set share; most measures need nothing."""

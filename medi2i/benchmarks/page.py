@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from medi2i.benchmarks.table import columns_of, show_difference, show_value
+from medi2i.benchmarks.table import columns_of, list_remainder, show_difference, show_value
 from medi2i.io.atomic import write_text_atomically
 
 _STYLE = """
@@ -45,11 +45,9 @@ def _render(table: Mapping[str, Any]) -> str:
     ]
     if table["differences"]:
         parts += _differences(table)
-    for heading, cells in (("Failed", table["failed"]), ("Not finished", table["missing"])):
-        if cells:
-            said = [f"{name}: {cells[name]}" if isinstance(cells, dict) else name for name in cells]
-            items = "".join(f"<li>{html.escape(text)}</li>" for text in said)
-            parts.append(f"<h2>{heading}</h2><ul>{items}</ul>")
+    for heading, said in list_remainder(table).items():
+        items = "".join(f"<li>{html.escape(text)}</li>" for text in said)
+        parts.append(f"<h2>{heading}</h2><ul>{items}</ul>")
     body = "\n".join(part for part in parts if part)
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n'

@@ -75,6 +75,24 @@ def require_splits(folder: Path) -> None:
         )
 
 
+def require_pairs(folders: Folders) -> list[tuple[DatasetItem, DatasetItem]]:
+    """Source images with masks and their true films.
+
+    Raises:
+        UsageError: there are no true films, no masks, or no splits.
+    """
+    require_splits(folders.source)
+    pairs = list(_films_of(folders))
+    if not pairs:
+        raise UsageError(
+            folders.source,
+            found="no source image with a mask and a true film",
+            expected="masks, and 'truth' with films of the same names",
+            remedy="leave out the measure fcn_score for these data",
+        )
+    return pairs
+
+
 def label_films(folders: Folders, out: Path) -> None:
     """Write a data set folder: true films of source images with the source's masks, splits and patients.
 
@@ -85,15 +103,7 @@ def label_films(folders: Folders, out: Path) -> None:
     """
     if out.is_dir():
         return
-    require_splits(folders.source)
-    pairs = list(_films_of(folders))
-    if not pairs:
-        raise UsageError(
-            folders.source,
-            found="no source image with a mask and a true film",
-            expected="masks, and 'truth' with films of the same names",
-            remedy="leave out the measure fcn_score for these data",
-        )
+    pairs = require_pairs(folders)
     structures = discover(folders.source).structures
 
     def write(folder: Path) -> None:

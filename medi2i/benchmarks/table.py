@@ -27,7 +27,8 @@ def compose_table(suite: SuiteConfig, cells: Sequence[Cell]) -> dict[str, Any]:
         `name`, `about`, `seeds`; `rows`: for each data set and row `values`, by `measure.value`, the `mean`
         over the seeds where it is defined, the `spread` (standard deviation of a sample; None for one seed),
         `n` and `seeds` (value of each seed); `differences`: as `compare_rows` gives; `failed`: cells that
-        failed and why; `missing`: cells that are not finished.
+        failed and why; `missing`: cells that are neither finished nor failed; `silent`: by measure, the rows
+        of which it was taken and says nothing.
     """
     finished = [cell for cell in cells if cell.state() is State.FINISHED]
     found = {cell: _values_of(cell) for cell in finished}
@@ -38,6 +39,7 @@ def compose_table(suite: SuiteConfig, cells: Sequence[Cell]) -> dict[str, Any]:
             keys = dict.fromkeys(key for cell in mine for key in found[cell])
             values = {key: _over_seeds({cell.seed: found[cell].get(key) for cell in mine}) for key in keys}
             rows.append({"data": data, "row": row, "about": settings.about, "values": values})
+    failed = {cell.name: error for cell in cells if (error := read_failure(cell)) is not None}
     return {
         "name": suite.name,
         "about": suite.about,
@@ -45,8 +47,9 @@ def compose_table(suite: SuiteConfig, cells: Sequence[Cell]) -> dict[str, Any]:
         "reference": suite.reference,
         "rows": rows,
         "differences": compare_rows(suite, finished) if suite.reference else [],
-        "failed": {cell.name: error for cell in cells if (error := read_failure(cell)) is not None},
-        "missing": [cell.name for cell in cells if cell not in found],
+        "failed": failed,
+        "missing": [cell.name for cell in cells if cell not in found and cell.name not in failed],
+        "silent": _silent_measures(finished),
     }
 
 
@@ -60,6 +63,14 @@ def write_table(table: Mapping[str, Any], out: Path) -> None:
 def columns_of(rows: Iterable[Mapping[str, Any]]) -> list[str]:
     """Every value that a row has, in the order in which they first come."""
     return list(dict.fromkeys(key for row in rows for key in row["values"]))
+
+
+def list_remainder(table: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What stands in no grid, by its heading: measures that say nothing, failed and unfinished cells."""
+    silent = [f"{measure}: says nothing of {', '.join(rows)}" for measure, rows in table["silent"].items()]
+    failed = [f"{name}: {error}" for name, error in table["failed"].items()]
+    found = {"Without a value": silent, "Failed": failed, "Not finished": list(table["missing"])}
+    return {heading: lines for heading, lines in found.items() if lines}
 
 
 def show_value(value: Mapping[str, Any] | None) -> str:
@@ -90,6 +101,17 @@ def _values_of(cell: Cell) -> dict[str, float | None]:
             name = stored["settings"]["name"]
             values |= {f"{name}.{key}": value for key, value in stored["values"].items()}
     return values
+
+
+def _silent_measures(finished: Sequence[Cell]) -> dict[str, list[str]]:
+    """By measure, `data/row` of finished cells that it gave no value."""
+    found: dict[str, dict[str, None]] = {}
+    for cell in finished:
+        for settings in cell.measures:
+            stored = read_measure(cell.folder, settings)
+            if stored is not None and not stored["values"]:
+                found.setdefault(settings.name, {})[f"{cell.data}/{cell.row}"] = None
+    return {measure: list(rows) for measure, rows in found.items()}
 
 
 def _over_seeds(seeds: Mapping[int, float | None]) -> dict[str, Any]:
@@ -140,10 +162,8 @@ def _to_markdown(table: Mapping[str, Any]) -> str:
                 for d in table["differences"]
             ],
         )
-    for title, cells in (("Failed", table["failed"]), ("Not finished", table["missing"])):
-        if cells:
-            said = [f"- {name}" + (f": {cells[name]}" if isinstance(cells, dict) else "") for name in cells]
-            lines += [f"## {title}", "", *said, ""]
+    for title, said in list_remainder(table).items():
+        lines += [f"## {title}", "", *(f"- {text}" for text in said), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 

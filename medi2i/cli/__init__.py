@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
@@ -11,7 +10,10 @@ import typer
 
 from medi2i.cli.audit import audit
 from medi2i.cli.benchmark import benchmark
+from medi2i.cli.drr import drr
+from medi2i.cli.options import DeviceOption, SetOption
 from medi2i.cli.output import print_plan, print_result
+from medi2i.cli.phantom import phantom
 from medi2i.cli.reader_study import reader_study
 from medi2i.cli.segment import segment
 from medi2i.errors import ExitCode, Medi2iError
@@ -21,12 +23,6 @@ _EXIT_CODES = (
     "5 interrupted (can be continued), 1 other failure."
 )
 _TYPER_INTERRUPTED = 130  # what typer makes of Ctrl-C; this tool documents its own code
-Device = Literal["auto", "cpu", "cuda", "mps"]
-DeviceOption = Annotated[Device, typer.Option(help="Where to compute; auto takes a GPU if there is one.")]
-SetOption = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one setting; may be repeated."),
-]
 
 app = typer.Typer(
     name="medi2i",
@@ -55,122 +51,8 @@ def medi2i(
     """Turn DRRs into X-rays without pairs, carry the masks along, and prove what survived."""
 
 
-@app.command(epilog=_EXIT_CODES)
-def drr(
-    ct: Annotated[
-        Path,
-        typer.Argument(help="CT: a NIfTI file, a folder with one DICOM series, or a folder of patients."),
-    ],
-    out: Annotated[Path, typer.Option(help="Data set folder; an unfinished one is gone on with.")],
-    labels: Annotated[
-        Path | None,
-        typer.Option(help="Structures of the CT: a label map, or a folder of one mask a structure."),
-    ] = None,
-    structures: Annotated[
-        str | None,
-        typer.Option(help="Preset of configs/structures (totalsegmentator) or a YAML file; all without it."),
-    ] = None,
-    views: Annotated[int | None, typer.Option(min=1, help="Images of each patient; 24 by default.")] = None,
-    view: Annotated[
-        list[str] | None,
-        typer.Option(help="Direction: PA, AP, lateral or right lateral; repeated ones are taken in turn."),
-    ] = None,
-    convention: Annotated[
-        str | None,
-        typer.Option(
-            help="Lungs as the organ's whole shadow (projected), as readers draw them (film), or both."
-        ),
-    ] = None,
-    framing: Annotated[
-        tuple[str, Path] | None,
-        typer.Option(
-            metavar="fit TGT | use FILE",
-            help="Frame the views as the target films are (fit), or as an earlier fit found (use).",
-        ),
-    ] = None,
-    format_: Annotated[
-        str | None, typer.Option("--format", help="png, dicom or nifti; 16-bit png by default.")
-    ] = None,
-    series: Annotated[
-        str | None, typer.Option(help="Which of several DICOM series: its number in the list, or its UID.")
-    ] = None,
-    resample_labels: Annotated[
-        bool, typer.Option("--resample-labels", help="Bring labels of another grid to the CT's.")
-    ] = False,
-    remove_table: Annotated[bool, typer.Option("--remove-table", help="Leave out the CT's table.")] = False,
-    path_lengths: Annotated[
-        bool, typer.Option("--path-lengths", help="Write path lengths in mm beside the masks.")
-    ] = False,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that share the patients.")] = 1,
-    shard: Annotated[
-        str, typer.Option(metavar="I/N", help="This machine's share of the patients; one folder for all.")
-    ] = "1/1",
-    config: Annotated[str, typer.Option(help="Preset of configs/drr or a YAML file.")] = "default",
-    set_: SetOption = None,
-    device: DeviceOption = "auto",
-) -> None:
-    """Render labelled DRRs from CT: a data set folder that `adapt --src` takes as it is."""
-    from medi2i import rendering
-    from medi2i.config import find_preset, load_config
-
-    given = {
-        "views": views,
-        "view": view,
-        "format": format_,
-        "convention.convention": convention,
-        "resample_labels": resample_labels or None,
-        "remove_table": remove_table or None,
-        "path_lengths": path_lengths or None,
-    }
-    chosen = []
-    if structures is not None:  # first, so that --set can change it
-        chosen = [f"structures={rendering.read_structures(structures).model_dump_json()}"]
-    options = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
-    settings = load_config(
-        find_preset(config, "drr"), rendering.DRRConfig, [*chosen, *(set_ or ()), *options]
-    )
-    settings, target = rendering.choose_framing(settings, framing)
-    result = rendering.render_drrs(
-        settings,
-        ct,
-        out=out,
-        labels=labels,
-        series=series,
-        framing_target=target,
-        workers=workers,
-        shard=rendering.parse_shard(shard),
-        device=device,
-    )
-    for note in result.notes:
-        typer.echo(f"note: {note}")
-    typer.echo(f"images: {result.images} in {out / 'images'} ({result.rendered} new)")
-    if result.skipped:
-        typer.echo(f"skipped: {len(result.skipped)} patient(s), listed in {out / 'skipped.jsonl'}")
-        for item, reason in result.skipped:
-            typer.echo(f"  {item}: {reason}")
-        raise typer.Exit(ExitCode.SKIPPED_INPUTS)
-
-
-@app.command(epilog=_EXIT_CODES)
-def phantom(
-    out: Annotated[Path, typer.Option(help="New folder for drr/, xray/ and truth/.")],
-    patients: Annotated[
-        int | None, typer.Option(min=1, help="Patients of each domain; the preset's number without it.")
-    ] = None,
-    config: Annotated[str, typer.Option(help="Preset of configs/phantom or a YAML file.")] = "default",
-    set_: SetOption = None,
-) -> None:
-    """Make the embedded data set: phantom chests as labelled DRRs and as films, with paired truth."""
-    from medi2i.config import find_preset, load_config
-    from medi2i.drr.phantom import PhantomConfig, write_phantom_dataset
-
-    settings = load_config(find_preset(config, "phantom"), PhantomConfig, set_ or ())
-    if patients is not None:
-        settings = settings.with_patients(patients)
-    write_phantom_dataset(settings, out)
-    typer.echo(f"source domain (DRRs and masks): {out / 'drr'}")
-    typer.echo(f"target domain (films):          {out / 'xray'}")
-    typer.echo(f"true films of the DRRs:         {out / 'truth'}")
+app.command(epilog=_EXIT_CODES)(drr)
+app.command(epilog=_EXIT_CODES)(phantom)
 
 
 @app.command(epilog=_EXIT_CODES)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
+
+from medi2i.cli.options import DeviceOption, SetOption
 
 
 def benchmark(
@@ -21,14 +23,8 @@ def benchmark(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be run and what is finished; run nothing.")
     ] = False,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one setting; may be repeated."),
-    ] = None,
-    device: Annotated[
-        Literal["auto", "cpu", "cuda", "mps"],
-        typer.Option(help="Where to compute; auto takes a GPU if there is one."),
-    ] = "auto",
+    set_: SetOption = None,
+    device: DeviceOption = "auto",
 ) -> None:
     """Run methods x data x seeds, measure every run, and write one table and one page."""
     from medi2i import benchmarks
@@ -40,8 +36,7 @@ def benchmark(
     rows = only or ()
     share = parse_shard(shard)
     if dry_run:
-        cells = benchmarks.share_of(benchmarks.plan_cells(settings, out, rows=rows), share)
-        for name, state in benchmarks.describe_suite(cells):
+        for name, state in benchmarks.describe_benchmark(settings, out=out, shard=share, rows=rows):
             typer.echo(f"{name}: {state}")
         return
     result = benchmarks.run_benchmark(settings, out=out, shard=share, jobs=jobs, rows=rows, device=device)

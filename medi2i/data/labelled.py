@@ -46,12 +46,15 @@ class LabelledCrops(Dataset[dict[str, Tensor]]):
         groups: int,
         images: int,
         seed: int,
+        alternate: bool = False,
     ) -> None:
         """Find the images of each class.
 
         Args:
             domains: decoded images, one for each of `rows`.
             rows: training images of each domain.
+            alternate: labelled batches in every second step even where all images are labelled, for losses
+                that need masks: only the other batches bring them.
 
         Raises:
             NothingUsableError: the images make fewer than two classes.
@@ -73,7 +76,8 @@ class LabelledCrops(Dataset[dict[str, Tensor]]):
             )
         self._groups = min(groups, len(kept))
         labelled = sum(len(of) for of in self._members)
-        self.every = 1 if labelled == sum(len(rows[domain]) for domain in rows) else 2
+        all_labelled = labelled == sum(len(rows[domain]) for domain in rows)
+        self.every = 1 if all_labelled and not alternate else 2
 
     def __getitem__(self, number: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([self._seed, _CROPS, number])

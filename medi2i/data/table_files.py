@@ -39,14 +39,18 @@ def read_csv(path: Path, expected: str) -> tuple[list[str], list[dict[str, str]]
         expected: its columns, for the message.
 
     Raises:
-        DatasetFolderError: it can't be read.
+        DatasetFolderError: it can't be read, or a line has more cells than there are columns.
     """
     if not path.is_file():
         return [], None
     try:
         with path.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream, restval="", restkey="more")
-            rows, columns = list(reader), list(reader.fieldnames or [])
+            columns, rows = list(reader.fieldnames or []), []
+            for row in reader:
+                if any(cell.strip() for cell in row.pop("more", ())):
+                    raise table_error(path, f"more cells than columns in line {reader.line_num}", expected)
+                rows.append(row)
     except (OSError, ValueError, csv.Error) as error:
         raise table_error(path, f"no readable CSV ({type(error).__name__})", expected) from error
     return columns, [{key: str(row.get(key, "")).strip() for key in columns} for row in rows]

@@ -59,8 +59,8 @@ class StructureLossSettings(Config, ABC):
     requires_segmenter: ClassVar[bool] = False
 
     name: str
-    weight: float = Field(default=1.0, ge=0)
-    mask_weight: float = Field(default=0.0, ge=0)
+    weight: float = Field(default=1.0, ge=0, allow_inf_nan=False)
+    mask_weight: float = Field(default=0.0, ge=0, allow_inf_nan=False)
     warmup_steps: int = Field(default=0, ge=0)
     every: int = Field(default=1, ge=1)
 

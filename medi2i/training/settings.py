@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -17,6 +17,8 @@ class TrainingConfig(Config):
     The learning rate is constant for `constant` of the training and then falls linearly to 0. Lengths are in
     epochs (the longer domain once) or in steps, whichever is given. `channels_last` concerns CUDA only.
     """
+
+    alternatives: ClassVar[tuple[str, ...]] = ("epochs", "steps")
 
     epochs: int | None = Field(default=None, gt=0)
     steps: int | None = Field(default=None, gt=0)

@@ -178,10 +178,11 @@ def _make_styles(
     if kind == "mean":
         return [("mean", {"style": kind})]
     read = [read_reference(translator, path, domains(direction)[1]) for path in request.references]
-    sources = {"references": [sha256 for _, hashes in read for sha256 in hashes]} if read else {}
+    # every image counts once, however often it is named by files and folders
+    code_of = {sha256: code for codes, hashes in read for sha256, code in zip(hashes, codes, strict=True)}
+    sources = {"references": list(code_of)} if read else {}
     if kind == "reference":
-        # every image counts once, however the references are spread over files and folders
-        code = torch.cat([codes for codes, _ in read]).mean(dim=0)
+        code = torch.stack(list(code_of.values())).mean(dim=0)
         return [(code, {"style": kind, "code": _rounded(code)} | sources)]
     ends = torch.stack([codes.mean(dim=0) for codes, _ in read]) if read else _two_styles(adapter)
     fractions = torch.linspace(0, 1, request.draws).tolist()
@@ -201,18 +202,15 @@ def read_reference(
 
     Raises:
         UsageError: there is no such file or folder.
-        InputError: an image can't be read, or there is none.
+        InputError: an image can't be read.
+        NothingUsableError: there is none.
     """
     folder = discover(location)
     intensity = translator.data.intensity(domain)
     rows, skipped = inspect_folder(folder, domain, intensity, salt=secrets.token_bytes(16))
-    if skipped or not rows:
-        raise InputError(
-            location,
-            found=f"{skipped[0].file}: {skipped[0].reason}" if skipped else "no image",
-            expected=f"images of the {domain} domain",
-            remedy="take what is no radiograph out of the references",
-        )
+    if skipped:
+        for item in folder.items:
+            load_radiograph(item)  # raises, at the first that can't be read, what is wrong with that file
     codes = [_encode(translator, row, folder.root) for row in rows]
     return torch.stack(codes), tuple(row.sha256 for row in rows)
 
@@ -243,10 +241,10 @@ def _two_styles(adapter: DomainAdapter) -> Float[Tensor, "2 S"]:
 def _read_attributes(
     adapter: DomainAdapter, method: str, request: StyleRequest, direction: Direction
 ) -> tuple[Tensor | None, dict[str, Any]]:
-    """The code of the attributes asked for, and what provenance says of them."""
-    if not request.attributes:
-        return None, {}
+    """The code that the method is told, and what provenance says of it: the value of every attribute."""
     if not adapter.needs_attributes:
+        if not request.attributes:
+            return None, {}
         named = methods_where("needs_attributes")
         raise UsageError(
             "--attribute",
@@ -254,7 +252,9 @@ def _read_attributes(
             expected=f"a run of a method with attributes: {', '.join(named) or 'none yet'}",
             remedy="drop the option, or train such a method",
         )
-    return adapter.read_attributes(request.attributes, direction), {"attributes": dict(request.attributes)}
+    code = adapter.read_attributes(request.attributes, direction)
+    told = adapter.attributes.describe(code) if adapter.attributes else dict(request.attributes)
+    return code, {"attributes": told}
 
 
 def _rounded(code: Tensor) -> list[float]:

@@ -19,7 +19,7 @@ from medi2i.config import validate_config
 from medi2i.data.decoding import resize, working_shape
 from medi2i.data.manifest import file_sha256
 from medi2i.data.settings import DataConfig
-from medi2i.errors import CheckpointError
+from medi2i.errors import CheckpointError, UsageError
 from medi2i.image import Domain, IntensityMap
 from medi2i.io.field import fill_outside
 from medi2i.training.checkpoint import Checkpoint, checkpoint_path, load_checkpoint, load_networks
@@ -146,8 +146,13 @@ def load_translator(run: Path, *, device: DeviceName = "auto", which: str = "BES
     """The translator of a run folder, from the checkpoint that the written rule chose.
 
     Raises:
+        UsageError: there is no such folder.
         CheckpointError: the run holds no (undamaged) checkpoint.
     """
+    if not run.is_dir():
+        raise UsageError(
+            run, found="no such folder", expected="a run of medi2i adapt", remedy="check the path"
+        )
     folder = run / "checkpoints"
     checkpoint = load_checkpoint(folder, which)
     engine = make_accelerator(device, "fp32").device

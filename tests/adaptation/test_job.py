@@ -7,6 +7,7 @@ from tiny_data import SOURCE_SHAPE, TARGET_SHAPE, make_scene, save_dicom, write_
 
 from medi2i import adapt
 from medi2i.adaptation import AdaptConfig
+from medi2i.adaptation.stages import check_settings
 from medi2i.errors import CheckpointError, ConfigError, OutputExistsError, UsageError
 from tests.adaptation.jobs import check_error, histogram, tiny
 
@@ -30,6 +31,26 @@ def test_a_run_holds_what_the_house_plan_lists(finished_run):
     assert len(list((finished_run / "translated" / "masks").iterdir())) == 12
     assert (finished_run / "previews" / "step-0000004.png").is_file()
     assert (finished_run / "worst" / "worst-1.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("adapter", "data", "message"),
+    [
+        ("tone", {"working_size": 64, "crop_size": 32}, "trains on whole images; set data.crop_size=64"),
+        ("tone", {"working_size": None, "crop_size": 32}, "working_size null.*; set data.working_size=32"),
+        ("cyclegan", {"working_size": 32, "crop_size": 64}, "64, larger than data.working_size, 32"),
+    ],
+)
+def test_crops_that_do_not_fit_the_method_or_the_images_are_refused(
+    domains_folder, tmp_path, adapter, data, message
+):
+    job = tiny(domains_folder, adapter={"name": adapter}, data=data)
+    check_error(ConfigError, job, tmp_path / "run", message)
+
+
+def test_a_method_that_learns_nothing_has_no_crops(domains_folder):
+    job = histogram(domains_folder, data={"working_size": 32})
+    assert check_settings(job, domains_folder).players == ()
 
 
 def test_no_identity_is_anywhere_in_a_run(tmp_path):

@@ -53,3 +53,17 @@ def test_default_run_folders_are_numbered(monkeypatch, tmp_path):
     for name in ("2031-02-03-munit", "2031-02-03-munit-2"):
         (tmp_path / "runs" / name).mkdir(parents=True)
     assert default_run_folder("munit", day) == Path("runs/2031-02-03-munit-3")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "epochs", "steps"),
+    [
+        (["training.steps=7"], None, 7),
+        (["training.epochs=3"], 3, None),
+        (["training.steps=null"], 200, None),
+        (["training.steps=7", "training.epochs=3"], 3, None),
+    ],
+)
+def test_a_length_that_is_set_takes_the_presets_other_one_out(overrides, epochs, steps):
+    training = choose_config("cyclegan", "cyclegan", overrides, "cpu").require_training()
+    assert (training.epochs, training.steps) == (epochs, steps)

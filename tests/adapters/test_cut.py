@@ -216,6 +216,7 @@ def test_places_over_invalid_pixels_count_in_nothing():
         ({"layers": ()}, "at least 1"),
         ({"temperature": 0}, "greater than 0"),
         ({"places": 1}, "greater than or equal to 2"),
+        ({"places": 100_000}, "less than or equal to 4096"),
     ],
 )
 def test_wrong_settings_are_refused(changes: dict[str, Any], message: str):

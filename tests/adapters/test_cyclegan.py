@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch.testing import assert_close
 
 from medi2i.adapters import Batch, CycleGANConfig, Shared
@@ -26,6 +27,15 @@ def test_every_loss_of_constant_images_is_hand_computed():
     assert losses.keys() == expected.keys()
     for name, value in expected.items():
         assert_close(losses[name].item(), value, rtol=0, atol=1e-6)
+
+
+def test_weights_that_leave_nothing_to_learn_are_refused():
+    weights = ("adversarial_source_to_target", "adversarial_target_to_source", "cycle_source", "cycle_target")
+    nothing = dict.fromkeys(weights, 0.0)
+    with pytest.raises(ValidationError, match="nothing to learn"):
+        CycleGANConfig.model_validate(nothing)
+    for name in weights:
+        assert getattr(CycleGANConfig.model_validate(nothing | {name: 1.0}), name) == 1
 
 
 def test_the_defaults_are_the_published_recipe():

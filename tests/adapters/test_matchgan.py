@@ -1,4 +1,5 @@
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from medi2i.adapters import Batch, Player, Shared
 from medi2i.adapters.base import Labelled
 from medi2i.adapters.matchgan import MatchGAN, MatchGANConfig
 from medi2i.errors import ConfigError, UsageError
+from medi2i.losses import TranslationPair
 from medi2i.networks.stargan_discriminator import Judgement
 from medi2i.training.engine import frozen
 
@@ -384,6 +386,24 @@ def test_labelled_batches_have_up_to_four_groups_and_sixteen_images(
     adapter = tiny(attributes=attributes)
     assert (adapter.labelled_groups, adapter.group_images) == (groups, group_images)
     assert tiny(attributes=attributes, group_images=6).group_images == 6
+
+
+def test_structure_losses_on_the_source_leave_labelled_films_out():
+    seen: list[dict[str, TranslationPair]] = []
+    adapter = tiny(
+        attributes=VIEWS, critic_steps=1, structure_losses=[{"name": "ngf"}], structure_losses_on="source"
+    )
+    of_source, of_target = labelled(adapter), labelled(adapter)
+    adapter.structure_losses.terms = lambda pairs, step: seen.append(pairs) or {}
+    films = replace(of_target.labelled, attributes=adapter.classes.float()[[2, 3] * 8])
+    for one in (of_source, replace(of_target, labelled=films)):
+        all_losses(adapter, one)
+    (pair,) = seen[0].values()
+    drrs = of_source.labelled.attributes[:, 0] == 1
+    assert drrs.sum() == 8
+    assert_close(pair.source, of_source.labelled.image[drrs])
+    assert pair.translated.shape == pair.valid.shape == pair.source.shape
+    assert seen[1] == {}
 
 
 def test_one_class_is_refused():

@@ -378,6 +378,17 @@ def test_structure_losses_see_both_domains_and_the_sources_masks():
     assert changed == {"generator/ngf_1_source"}
 
 
+def test_structure_losses_can_be_on_the_source_alone():
+    expected, found = (
+        all_losses(
+            tiny(structure_losses=[{"name": "ngf"}], structure_losses_on=on), batch(images(1), images(2))
+        )
+        for on in ("both", "source")
+    )
+    assert expected.keys() - found.keys() == {"generator/ngf_0_target"}
+    assert_close(found["generator/ngf_0_source"], expected["generator/ngf_0_source"])
+
+
 def test_a_structure_losses_schedule_counts_the_generators_turns():
     adapter = tiny(critic_steps=5, structure_losses=[{"name": "ngf", "every": 2}])
     due = [
@@ -423,23 +434,32 @@ def test_attributes_that_were_not_trained_are_refused_with_the_nearest():
         adapter.read_attributes({"view": "latral"}, "source-to-target")
     with pytest.raises(UsageError, match="attribute: 'vew'; expected view; did you mean 'view'"):
         adapter.read_attributes({"vew": "PA"}, "source-to-target")
+    with pytest.raises(UsageError, match="attribute: 'colour'; expected view; choose one of these"):
+        adapter.read_attributes({"colour": "PA"}, "source-to-target")
     with pytest.raises(UsageError, match="trained with the domain only; leave it out"):
         tiny().read_attributes({"view": "PA"}, "source-to-target")
     with pytest.raises(UsageError, match=r"shape \(2,\); expected a code of shape \(4,\)"):
         adapter.translate(images(1), direction="source-to-target", attributes=torch.zeros(2))
 
 
-def test_a_combination_that_no_class_has_is_made_of_the_domains_first_class():
+def test_a_combination_that_no_class_of_the_domain_has_is_refused_with_those_that_were_seen():
     groups = {"view": ("PA", "lateral"), "vendor": ("a", "b")}
     sensible = (("target", "PA", "b"), ("target", "lateral", "a"), ("source", "PA", None))
     adapter = tiny(attributes={"groups": groups, "sensible": sensible})
     for values, expected in (
         ({}, {"domain": "target", "view": "PA", "vendor": "b"}),
         ({"vendor": "a"}, {"domain": "target", "view": "lateral", "vendor": "a"}),
-        ({"view": "lateral", "vendor": "b"}, {"domain": "target", "view": "lateral", "vendor": "b"}),
     ):
         code = adapter.read_attributes(values, "source-to-target")
         assert adapter.attributes.describe(code) == expected
+    seen = (
+        "--attribute view=lateral, vendor=b: .*target.*expected view=PA, vendor=b or view=lateral, vendor=a;"
+    )
+    with pytest.raises(UsageError, match=seen):
+        adapter.read_attributes({"view": "lateral", "vendor": "b"}, "source-to-target")
+    for never in ({"view": "lateral"}, {"vendor": "a"}):  # no source image is lateral, or has a vendor
+        with pytest.raises(UsageError, match="of the source domain has; expected view=PA; "):
+            adapter.read_attributes(never, "target-to-source")
 
 
 @pytest.mark.parametrize("shape", [(16, 16), (20, 36), (64, 8)])

@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 from benchmarks.suites import tiny_suite
 
-from medi2i.benchmarks import State, cells, plan_cells, run_benchmark, share_of
+from medi2i.benchmarks import State, cells, describe_benchmark, plan_cells, run_benchmark, share_of
 from medi2i.benchmarks.measure import measure_path
+from medi2i.benchmarks.suite import PhantomData
+from medi2i.config import dump_config
 from medi2i.errors import ConfigError, InterruptedRunError, OutputExistsError, UsageError
+from medi2i.io.atomic import write_text_atomically
 
 
 def times(folder: Path) -> dict[str, int]:
@@ -123,6 +126,9 @@ def test_a_failed_cell_is_written_down_and_the_matrix_goes_on(domains_folder, tm
     assert "cyclegan has to be trained" in error["error"]
     assert "traceback" not in error
     assert "toy/broken/seed0: ConfigError" in (out / "table.md").read_text()
+    table = (out / "table.md").read_text()
+    assert table.count("toy/broken/seed0") == 1  # failed, and not once more among the unfinished
+    assert "Not finished" not in table
     states = dict(
         line.split(": ") for line in run_cli("benchmark", file, "--out", out, "--dry-run").out.splitlines()
     )
@@ -145,7 +151,9 @@ def test_cells_of_other_settings_fail_and_are_left_as_they_are(done, domains_fol
     out = Path(shutil.copytree(done, tmp_path / "out"))
     runs = times(out / "cells")
     suite = tiny_suite(domains_folder, base={"set": ["evaluation.feature_size=65"]})
+    assert {state for _, state in describe_benchmark(suite, out=out)} == {State.OTHER}
     changed = run_benchmark(suite, out=out, device="cpu")
+    assert {state for _, state in describe_benchmark(suite, out=out)} == {State.OTHER}
     assert len(changed.failed) == changed.missing == 4
     assert all("other settings (evaluation)" in error for error in changed.failed.values())
     assert adapts == []
@@ -161,6 +169,29 @@ def test_a_folder_of_something_else_is_refused(domains_folder, tmp_path, done):
         run_benchmark(tiny_suite(domains_folder), out=tmp_path, device="cpu")
     with pytest.raises(OutputExistsError, match="suite 'tiny'"):
         run_benchmark(tiny_suite(domains_folder, name="other", seeds=[9]), out=done, device="cpu")
+    with pytest.raises(OutputExistsError, match="no benchmark"):
+        describe_benchmark(tiny_suite(domains_folder), out=tmp_path)
+
+
+def test_a_cell_whose_folder_holds_something_else_is_not_to_do(domains_folder, tmp_path):
+    suite = tiny_suite(domains_folder, seeds=[0], rows={"identity": {"config": "identity"}})
+    folder = tmp_path / "out" / "cells" / "toy" / "identity" / "seed0"
+    folder.mkdir(parents=True)
+    write_text_atomically(tmp_path / "out" / "suite.yaml", dump_config(suite))
+    assert describe_benchmark(suite, out=tmp_path / "out") == [("toy/identity/seed0", State.NEW)]
+    (folder / "notes.txt").touch()
+    assert describe_benchmark(suite, out=tmp_path / "out") == [("toy/identity/seed0", State.FOREIGN)]
+    result = run_benchmark(suite, out=tmp_path / "out", device="cpu")
+    assert "no run of medi2i" in result.failed["toy/identity/seed0"]
+
+
+def test_a_dry_run_refuses_a_phantom_of_other_settings(domains_folder, tmp_path):
+    suite = tiny_suite(domains_folder, data={"toy": {"phantom": {"set": ["seed=1"]}}})
+    other = PhantomData(set=("seed=2",)).load()
+    write_text_atomically(tmp_path / "suite.yaml", dump_config(suite))
+    write_text_atomically(tmp_path / "data" / "toy" / "phantom.yaml", dump_config(other))
+    with pytest.raises(OutputExistsError, match="phantom of other settings"):
+        describe_benchmark(suite, out=tmp_path)
 
 
 def test_a_row_that_is_not_there_is_a_usage_error(domains_folder, tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.suites import tiny_suite
 from tiny_data import SOURCE_SHAPE, make_masks, make_scene, save_png, write_patients, write_source
 
-from medi2i.benchmarks import downstream, fcn_score
+from medi2i.benchmarks import downstream, fcn_score, run_benchmark
 from medi2i.benchmarks.datasets import make_phantom
 from medi2i.benchmarks.downstream import DownstreamMeasure
 from medi2i.benchmarks.fcn_score import FCNScoreMeasure
@@ -201,8 +201,8 @@ def test_dice_on_films_joins_the_structures_that_together_are_one(run, tmp_path,
         write_mask_folder(films / "masks" / f"f{number}", true, ("both", "half"))
     write_patients(films, [("f0.png", "Miller"), ("f1.png", "Miller")])
     monkeypatch.setattr(downstream, "train_segmenter", lambda *_, out, **__: out)
-    monkeypatch.setattr(downstream, "load_segmenter", lambda model, device: Knows(found, ("left", "right")))
-    structures = {"both": ("left", "right"), "half": ("right",)}
+    monkeypatch.setattr(downstream, "load_segmenter", lambda model, device: Knows(found, ("heart", "lung")))
+    structures = {"both": ("heart", "lung"), "half": ("lung",)}
     measured = DownstreamMeasure(structures=structures).measure(
         FinishedRun(run.folder, run.shared, films, "cpu")
     )
@@ -217,6 +217,46 @@ def test_dice_on_films_joins_the_structures_that_together_are_one(run, tmp_path,
 def test_downstream_without_films_names_the_option(run):
     with pytest.raises(UsageError, match=r"--set data\.NAME\.films=DIR"):
         DownstreamMeasure().measure(run)
+
+
+@pytest.mark.parametrize(
+    ("films", "structures", "message"),
+    [
+        (None, {"heart": ("heart",)}, r"--set data\.NAME\.films=DIR"),
+        ("tgt", {"heart": ("heart",)}, r"tgt: images without masks; expected masks of heart"),
+        ("src", {"spine": ("heart",)}, r"src: no structure 'spine'; expected structures among heart, lung"),
+        ("src", {"heart": ("heart", "rib")}, r"src: no structure 'rib'"),
+        ("nowhere", {"heart": ("heart",)}, "nowhere: no such file or folder"),
+    ],
+)
+def test_data_that_downstream_cannot_use_are_refused_before_anything_is_written(
+    domains_folder, tmp_path, run_cli, films, structures, message
+):
+    data = {"source": str(domains_folder / "src"), "target": str(domains_folder / "tgt")}
+    data |= {} if films is None else {"films": str(domains_folder / films)}
+    measure = {"name": "downstream", "structures": structures}
+    suite = tiny_suite(domains_folder, data={"toy": data}, measures=[measure])
+    with pytest.raises(UsageError, match=message):
+        run_benchmark(suite, out=tmp_path / "out", device="cpu")
+    file = tmp_path / "suite.yaml"
+    file.write_text(json.dumps(suite.model_dump(mode="json")))
+    assert run_cli("benchmark", file, "--out", tmp_path / "out", "--dry-run").code == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_that_downstream_can_use_pass(domains_folder):
+    source = domains_folder / "src"
+    measure = DownstreamMeasure(structures={"lung": ("lung",), "heart": ("heart",)})
+    measure.check(Folders(source, domains_folder / "tgt", films=source))
+    phantom = Folders(domains_folder / "later", domains_folder / "tgt", films=source, is_made=True)
+    DownstreamMeasure(structures={"lung": ("anything",)}).check(phantom)  # asked again when it is made
+
+
+def test_the_segmenters_structures_are_checked_before_it_is_trained(run, domains_folder, monkeypatch):
+    monkeypatch.setattr(downstream, "train_segmenter", lambda *_, **__: pytest.fail("trained"))
+    measure = DownstreamMeasure(structures={"heart": ("spleen",)})
+    with pytest.raises(UsageError, match="translated: no structure 'spleen'"):
+        measure.measure(FinishedRun(run.folder, run.shared, domains_folder / "src", "cpu"))
 
 
 def test_a_phantom_is_made_once_with_fixed_splits(tmp_path):

@@ -33,6 +33,17 @@ def test_the_mean_and_spread_over_seeds_are_those_of_the_defined_values(suite, t
     assert table["missing"] == [f"toy/cyclegan/seed{k}" for k in (0, 1, 2)]
 
 
+def test_a_measure_that_says_nothing_of_a_row_says_so(suite, tmp_path):
+    planned = plan_cells(suite, tmp_path)
+    for cell in planned:
+        pretend_finished(cell, {} if cell.row == "cyclegan" else {"distance": 1.0})
+    table = compose_table(suite, planned)
+    assert table["silent"] == {"translation": ["toy/cyclegan"]}
+    write_table(table, tmp_path)
+    for page in (tmp_path / "table.md", write_page(table, tmp_path)):
+        assert "translation: says nothing of toy/cyclegan" in page.read_text()
+
+
 def test_files_hold_the_same_numbers(suite, tmp_path):
     planned = plan_cells(suite, tmp_path)
     for cell in planned:

@@ -56,6 +56,7 @@ def test_the_table_stands_above_the_views_and_those_above_the_whole_folder(folde
         (["file,view", "three.png,PA"], "1 line.* of no image.*'three.png'"),
         (["file,view", "two.png,PA", "two,AP"], "of one that has another line.*'two'"),
         (["file,view", "two.png,PA", "two.png,PA"], "two lines for 'two.png'"),
+        (["file,view", "a/one,PA", "two.png,AP,Fuji"], r"attributes\.csv: more cells than columns in line 3"),
         (["file", "two.png"], "columns file; expected columns file,<attribute>"),
         (["name,view", "two.png,PA"], "columns name, view"),
         (["file,view,view", "two.png,PA,AP"], "columns file, view, view"),
@@ -68,6 +69,11 @@ def test_a_wrong_table_is_one_clear_error(folder, lines, message):
     write_csv(folder, *lines)
     with pytest.raises(DatasetFolderError, match=message):
         discover(folder)
+
+
+def test_empty_cells_behind_the_last_column_say_nothing(folder):
+    write_csv(folder, "file,view", "two.png,AP,, ")
+    assert attributes_of(folder)["two.png"] == {"view": "AP"}
 
 
 @pytest.mark.parametrize("stated", ["PA", {"view": 1}, {"view": " "}, {"domain": "source"}])

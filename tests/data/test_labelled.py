@@ -24,7 +24,7 @@ def level(domain, number):
     return (number + 1) / 10 * (1 if domain == "target" else -1)
 
 
-def make_crops(views=_VIEWS, *, told=_TOLD, groups=2, images=3, seed=0, **settings):
+def make_crops(views=_VIEWS, *, told=_TOLD, groups=2, images=3, seed=0, alternate=False, **settings):
     rows = {
         domain: [
             replace(make_row(n, attributes={"view": v} if v else {}), domain=domain)
@@ -37,7 +37,8 @@ def make_crops(views=_VIEWS, *, told=_TOLD, groups=2, images=3, seed=0, **settin
         for domain in views
     }
     config = make_config(**settings)
-    return LabelledCrops(decoded, rows, told, config, groups=groups, images=images, seed=seed)
+    options = {"groups": groups, "images": images, "seed": seed, "alternate": alternate}
+    return LabelledCrops(decoded, rows, told, config, **options)
 
 
 def drawn(batch):
@@ -90,6 +91,8 @@ def test_a_batch_depends_on_seed_and_number_only():
 def test_labelled_steps_alternate_unless_all_images_are_labelled():
     assert make_crops().every == 2
     assert make_crops({"source": ["PA"], "target": ["AP", "PA"]}).every == 1
+    # labelled batches bring no masks: where masks are wanted, others have to come
+    assert make_crops({"source": ["PA"], "target": ["AP", "PA"]}, alternate=True).every == 2
 
 
 def test_there_are_no_more_groups_than_classes():

@@ -41,6 +41,8 @@ def test_the_union_builds_the_named_loss_from_plain_values():
         ({"name": "mind", "mask_wieght": 1}, "did you mean 'mask_weight'"),
         ({"name": "mind", "neighbours": 6}, "4 or 8"),
         ({"name": "mind", "weight": -1}, "greater than or equal to 0"),
+        ({"name": "mind", "weight": float("inf")}, "weight: Input should be a finite number"),
+        ({"name": "mind", "mask_weight": float("nan")}, "mask_weight: Input should be a finite number"),
     ],
 )
 def test_a_wrong_entry_is_refused_by_name(entry: dict[str, object], message: str):

@@ -11,6 +11,8 @@ from torch.testing import assert_close
 
 from medi2i.adapters import DomainAdapter
 from medi2i.adapters.base import StyleKind
+from medi2i.adapters.stargan_codes import choose_code
+from medi2i.data.attributes import AttributesConfig
 from medi2i.data.dataset_folder import discover
 from medi2i.data.manifest import inspect_folder
 from medi2i.data.outputs import read_provenance
@@ -29,6 +31,7 @@ from medi2i.translation import (
     parse_assignments,
     write_translations,
 )
+from medi2i.translation.translator import domains
 
 SHAPE = (20, 24)
 FORWARD = "source-to-target"
@@ -38,7 +41,6 @@ class Shade(DomainAdapter):
     """Draw n is a constant of n / 10, the mean 0, a code its first number; a reference's code is its mean."""
 
     multimodal = True
-    needs_attributes = True
     styles: tuple[StyleKind, ...] = ("random", "mean", "reference", "interpolate")
 
     def translate(self, image, *, direction, valid=None, style=None, attributes=None):
@@ -53,14 +55,10 @@ class Shade(DomainAdapter):
     def encode_style(self, image, domain, valid=None):
         return torch.stack([masked_mean(image, valid), torch.tensor(float(domain == "target"))])[None]
 
-    def read_attributes(self, values, direction):
-        return torch.tensor([0.3 * (values["view"] == "PA"), 0.0])
-
 
 class Drawn(Shade):
     """Has codes and no encoder of them."""
 
-    needs_attributes = False
     styles: tuple[StyleKind, ...] = ("random", "mean", "interpolate")
 
 
@@ -68,8 +66,20 @@ class Single(Shade):
     """One look."""
 
     multimodal = False
-    needs_attributes = False
     styles: tuple[StyleKind, ...] = ()
+
+
+class Told(Single):
+    """One look, of the attributes that it is told; laterals are the commonest films."""
+
+    needs_attributes = True
+    attributes = AttributesConfig(
+        groups={"view": ("PA", "lateral"), "vendor": ("a", "b")},
+        sensible=(("target", "lateral", "a"), ("target", "PA", "b"), ("source", "PA", None)),
+    )
+
+    def read_attributes(self, values, direction):
+        return choose_code(self.attributes, domains(direction)[1], values)
 
 
 def translator(adapter: DomainAdapter) -> Translator:
@@ -129,6 +139,22 @@ def test_references_are_normalised_as_the_output_domains_images_and_averaged(tmp
     assert back.style[1] == 0  # read as an image of the source
 
 
+def test_an_image_that_is_named_twice_counts_once(tmp_path):
+    one = film(tmp_path / "films" / "one.png", 0.3)
+    film(tmp_path / "films" / "two.png", 0.5)
+    (look,) = looks(Shade(), style="reference", references=(one, tmp_path / "films"))
+    assert look.style[0].item() == pytest.approx((mean_of(0.3) + mean_of(0.5)) / 2, abs=1e-4)
+    assert len(look.facts["references"]) == 2
+
+
+def test_a_reference_of_no_image_format_is_named_once(tmp_path):
+    file = tmp_path / "README.md"
+    file.write_text("words")
+    with pytest.raises(InputError) as refused:
+        looks(Shade(), style="reference", references=(file,))
+    assert str(refused.value).count("README.md") == str(refused.value).count("expected") == 1
+
+
 def test_a_line_between_two_references_has_both_ends(tmp_path):
     ends = (film(tmp_path / "a.png", 0.3), film(tmp_path / "b.png", 0.5))
     line = looks(Shade(), style="interpolate", references=ends, draws=5)
@@ -169,16 +195,26 @@ def test_what_does_not_fit_is_refused(adapter, asked, message):
 def test_a_reference_that_is_no_radiograph_is_named(tmp_path):
     film(tmp_path / "films" / "good.png", 0.3)
     (tmp_path / "films" / "bad.dcm").write_bytes(bytes(128) + b"DICM" + b"broken")
-    with pytest.raises(InputError, match=r"films: bad\.dcm: "):
+    with pytest.raises(InputError, match=r"films/bad\.dcm: "):
         looks(Shade(), style="reference", references=(tmp_path / "films",))
     with pytest.raises(UsageError, match="no such file"):
         looks(Shade(), style="reference", references=(tmp_path / "nowhere.png",))
 
 
 def test_attributes_reach_the_adapter_and_provenance():
-    (look,) = looks(Shade(), attributes={"view": "PA"})
-    assert_close(look.attributes, torch.tensor([0.3, 0.0]))
-    assert look.facts["attributes"] == {"view": "PA"}
+    (look,) = looks(Told(), attributes={"view": "PA"})
+    assert look.attributes.tolist() == [0, 1, 1, 0, 0, 1]
+    assert look.facts["attributes"] == {"domain": "target", "view": "PA", "vendor": "b"}
+
+
+def test_what_the_method_chose_itself_is_told_and_recorded_too():
+    (look,) = looks(Told())
+    assert look.attributes.tolist() == [0, 1, 0, 1, 1, 0]
+    assert look.facts["attributes"] == {"domain": "target", "view": "lateral", "vendor": "a"}
+    (back,) = looks(Told(), direction="target-to-source")
+    assert back.attributes.tolist() == [1, 0, 1, 0, -1, -1]
+    assert back.facts["attributes"] == {"domain": "source", "view": "PA", "vendor": None}
+    assert looks(Single())[0].attributes is None
 
 
 def test_assignments_are_read_once_each():

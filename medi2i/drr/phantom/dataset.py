@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Bool, UInt16
 from PIL import Image
 
+from medi2i.drr.geometry import ViewName
 from medi2i.drr.phantom.ct_files import write_ct
 from medi2i.drr.phantom.settings import PhantomConfig
 from medi2i.drr.phantom.views import (
@@ -128,7 +129,7 @@ def _write_patient(config: PhantomConfig, out: Path, number: int) -> _Records:
     has_masks = is_source or config.target_masks
     records: _Records = {name: [] for name in _FOLDERS}
     for view in phantom_views(config, number, patient, with_structures=has_masks):
-        entry = {**_describe_view(view), "findings": findings}
+        entry = {**_describe_view(view, config.view), "findings": findings}
         if is_source:
             codes = drr_codes(view, config.drr_full_scale)
             _write_image(out / "drr", view.name, codes, view.projection.valid)
@@ -159,12 +160,13 @@ def _to_png(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def _describe_view(view: PhantomView) -> dict[str, Any]:
+def _describe_view(view: PhantomView, direction: ViewName) -> dict[str, Any]:
     """What `views.json` says of one view."""
     camera, pose = view.camera, view.pose
     return {
         "name": view.name,
         "patient": f"p{view.patient:04d}",
+        "view": direction,
         "pose": pose.to_dict(),
         **camera.to_dict(),
     }
@@ -176,7 +178,6 @@ def _write_tables(config: PhantomConfig, folder: Path, name: str, entries: list[
     (folder / "dataset.json").write_bytes(_to_json(_describe(config, name)))
     views = {
         "seed": config.seed,
-        "view": config.view,
         "attenuation": config.attenuation.model_dump(mode="json", exclude_none=True),
         "views": entries,
     }

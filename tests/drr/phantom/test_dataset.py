@@ -130,6 +130,13 @@ def test_views_say_pose_site_findings_and_geometry(written):
     assert first["isocenter_spacing_mm"] == pytest.approx([8 / 1.125, 9 / 1.125])
 
 
+@pytest.mark.parametrize("name", ["drr", "truth", "xray"])
+def test_the_direction_of_every_view_is_read_as_an_attribute(written, name):
+    items = discover(written[0] / name).items
+    assert items
+    assert all(dict(item.attributes) == {"view": "PA"} for item in items)
+
+
 def test_ct_folders_hold_volume_and_overlapping_structures(written):
     patient, folder = phantom_patient(SMALL, 1), written[0] / "ct/p0001"
     volume = nibabel.load(folder / "ct.nii.gz")
