@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from medi2i.errors import ExitCode
-
-DeviceOption = Annotated[
-    Literal["auto", "cpu", "cuda", "mps"],
-    typer.Option(help="Where to compute; auto takes a GPU if there is one."),
-]
+from medi2i.cli.options import DeviceOption, SetOption
+from medi2i.errors import ExitCode, UsageError
 
 segment = typer.Typer(
     help="Train a segmenter on images with masks, or find structures with one.", no_args_is_help=True
@@ -26,7 +22,9 @@ def train(
         list[Path], typer.Argument(help="Data set folders with masks of the same structures; joined.")
     ],
     out: Annotated[Path, typer.Option(help="New folder for the model.")],
-    config: Annotated[str, typer.Option(help="Preset of configs/segment or a YAML file.")] = "laptop",
+    config: Annotated[
+        str | None, typer.Option(help="Preset of configs/segment or a YAML file; laptop without it.")
+    ] = None,
     adapt_to: Annotated[
         Path | None,
         typer.Option(
@@ -41,18 +39,26 @@ def train(
         ),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the configuration's.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted training.")] = False,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="SECTION.KEY=VALUE", help="Change one setting; may be repeated."),
-    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue an interrupted training with its own settings.")
+    ] = False,
+    set_: SetOption = None,
     device: DeviceOption = "auto",
 ) -> None:
     """Train a segmenter, split by patient; the weights with the best Dice on held-out patients are kept."""
     from medi2i.config import find_preset, load_config
     from medi2i.segmentation import SegmenterConfig, choose_crop_framing, train_segmenter
 
-    settings = load_config(find_preset(config, "segment"), SegmenterConfig, set_ or ())
+    begun = out / "config.yaml"
+    if resume and (config or set_ or framing or seed is not None):
+        raise UsageError(
+            "--resume",
+            found="settings beside it",
+            expected="folders, --adapt-to and --out alone: a training continues with its own config.yaml",
+            remedy="drop them, or start a new training",
+        )
+    path = begun if resume and begun.is_file() else find_preset(config or "laptop", "segment")
+    settings = load_config(path, SegmenterConfig, set_ or ())
     if framing is not None:
         chosen = choose_crop_framing(framing, folders)
         typer.echo(f"note: {chosen.note}")

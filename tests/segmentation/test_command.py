@@ -25,6 +25,12 @@ def test_a_segmenter_is_trained_and_used_from_the_command_line(run_cli, tmp_path
     again = run_cli("segment", "train", data, "--out", model, "--device", "cpu", *settings)
     assert again.code == ExitCode.USAGE
     assert "--resume" in again.error
+    # with its own config.yaml: no setting has to be said again, and none can be changed
+    resumed = run_cli("segment", "train", data, "--out", model, "--device", "cpu", "--resume")
+    assert resumed.code == 0
+    changed = run_cli("segment", "train", data, "--out", model, "--resume", *settings)
+    assert changed.code == ExitCode.USAGE
+    assert "settings beside it" in changed.error
     found = run_cli(
         "segment", "predict", model, data / "images", "--out", tmp_path / "out", "--device", "cpu"
     )
