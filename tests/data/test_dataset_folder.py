@@ -270,9 +270,9 @@ def test_a_table_that_contradicts_its_form_is_an_error(tmp_path, name, content, 
         discover(tmp_path)
 
 
-def test_short_and_long_rows_and_a_byte_order_mark_are_read(tmp_path):
+def test_short_rows_and_a_byte_order_mark_are_read(tmp_path):
     put_images(tmp_path, "a.png", "b.png", "c.png")
-    (tmp_path / "patients.csv").write_text("\ufefffile,patient,split\na.png\nb.png, 2 ,,more\n")
+    (tmp_path / "patients.csv").write_text("\ufefffile,patient,split\na.png\nb.png, 2 ,,\n")
     assert [item.patient for item in discover(tmp_path).items] == [None, "2", None]
 
 
