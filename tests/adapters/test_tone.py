@@ -74,24 +74,25 @@ def phantom_chest(side: int) -> np.ndarray:
     return (2 * line_integral / line_integral.max() - 1).astype(np.float32)
 
 
-def require_still(chest: np.ndarray, adapter: Tone, *, style: int) -> None:
+def moved_p95_px(chest: np.ndarray, adapter: Tone, *, style: int) -> float:
+    """How far a translation that is another look, and whose movement can be judged, moved anatomy."""
     out = translated(adapter, torch.from_numpy(chest)[None, None], style=style)[0, 0].numpy()
     assert np.abs(out - chest).mean() > 0.01  # it is another look
     found = measure_deformation(chest, out, spacing_mm=None)
     assert found.coverage > 0.2
-    assert found.p95_px < 0.3
+    return found.p95_px
 
 
 # large weights saturate every bound at once
 @pytest.mark.parametrize(("scale", "seed"), [(0.1, 0), (1.0, 0), (1.0, 2)])
 def test_whatever_the_weights_anatomy_stays(chest: np.ndarray, scale: float, seed: int):
-    require_still(chest, shake(ToneConfig().build(seed=seed), scale, seed), style=seed)
+    assert moved_p95_px(chest, shake(ToneConfig().build(seed=seed), scale, seed), style=seed) < 0.3
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_whatever_the_weights_anatomy_stays_at_the_reference_size(seed: int):
-    require_still(phantom_chest(256), shake(ToneConfig().build(seed=seed), 1.0, seed), style=seed)
+    assert moved_p95_px(phantom_chest(256), shake(ToneConfig().build(seed=seed), 1.0, seed), style=seed) < 0.3
 
 
 @pytest.mark.slow

@@ -249,7 +249,10 @@ def test_data_that_downstream_can_use_pass(domains_folder):
     measure = DownstreamMeasure(structures={"lung": ("lung",), "heart": ("heart",)})
     measure.check(Folders(source, domains_folder / "tgt", films=source))
     phantom = Folders(domains_folder / "later", domains_folder / "tgt", films=source, is_made=True)
-    DownstreamMeasure(structures={"lung": ("anything",)}).check(phantom)  # asked again when it is made
+    unknown = DownstreamMeasure(structures={"lung": ("anything",)})
+    unknown.check(phantom)  # asked again when it is made
+    with pytest.raises(UsageError, match="no structure 'anything'"):
+        unknown.check(Folders(source, domains_folder / "tgt", films=source))
 
 
 def test_the_segmenters_structures_are_checked_before_it_is_trained(run, domains_folder, monkeypatch):
