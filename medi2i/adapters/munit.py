@@ -36,8 +36,8 @@ ADAM = AdamConfig(learning_rate=1e-4, weight_decay=1e-4)
 class MUNITConfig(Config):
     """Everything MUNIT can be told; a weight of 0 turns a term off.
 
-    Not in the paper: `structure_losses`, `augmentation`, `generator.full_resolution_skip`,
-    `discriminator.detail_gain` and `discriminator.initialization`.
+    Not in the paper: `structure_losses`, `augmentation`, the generator's `full_resolution_skip` and
+    `residual_output`, the discriminator's `detail_gain` and `initialization`.
     """
 
     name: Literal["munit"] = "munit"

@@ -32,8 +32,8 @@ class UNITConfig(Config):
     """Everything UNIT can be told; a weight of 0 turns a term off.
 
     `generator.style_size` and `generator.mlp_width` are without effect. Not in the paper: `structure_losses`,
-    `augmentation`, `generator.full_resolution_skip`, `discriminator.detail_gain` and
-    `discriminator.initialization`.
+    `augmentation`, the generator's `full_resolution_skip` and `residual_output`, the discriminator's
+    `detail_gain` and `initialization`.
     """
 
     name: Literal["unit"] = "unit"
