@@ -33,7 +33,21 @@ from medi2i.similarity.weighting import masked_mean
 ADAM = AdamConfig(learning_rate=1e-4, weight_decay=1e-4)
 
 
-class MUNITConfig(Config):
+class SharedContentConfig(Config):
+    """What MUNIT and UNIT can both be told."""
+
+    generator: MUNITGeneratorConfig = MUNITGeneratorConfig()
+    discriminator: PyramidDiscriminatorConfig = PyramidDiscriminatorConfig()
+    optimizer: AdamConfig = ADAM
+    discriminator_optimizer: AdamConfig = ADAM
+    adversarial: float = Field(default=1.0, gt=0)
+    image_reconstruction: float = Field(default=10.0, ge=0)
+    augmentation: DiscriminatorAugmentationConfig | None = None
+    structure_losses: tuple[StructureLossConfig, ...] = ()
+    structure_losses_on: Literal["both", "source"] = "both"
+
+
+class MUNITConfig(SharedContentConfig):
     """Everything MUNIT can be told; a weight of 0 turns a term off.
 
     Not in the paper: `structure_losses`, `augmentation`, the generator's `full_resolution_skip` and
@@ -41,18 +55,9 @@ class MUNITConfig(Config):
     """
 
     name: Literal["munit"] = "munit"
-    generator: MUNITGeneratorConfig = MUNITGeneratorConfig()
-    discriminator: PyramidDiscriminatorConfig = PyramidDiscriminatorConfig()
-    optimizer: AdamConfig = ADAM
-    discriminator_optimizer: AdamConfig = ADAM
-    adversarial: float = Field(default=1.0, gt=0)
-    image_reconstruction: float = Field(default=10.0, ge=0)
     content_reconstruction: float = Field(default=1.0, ge=0)
     style_reconstruction: float = Field(default=1.0, ge=0)
     cycle: float = Field(default=10.0, ge=0, description="style-augmented; 0 from photo to photo")
-    augmentation: DiscriminatorAugmentationConfig | None = None
-    structure_losses: tuple[StructureLossConfig, ...] = ()
-    structure_losses_on: Literal["both", "source"] = "both"
 
     def build(self, *, seed: int) -> MUNIT:
         """A MUNIT with weights drawn by `seed`."""

@@ -17,18 +17,16 @@ from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn
 
-from medi2i.adapters.base import AdamConfig, Batch, Direction, DomainAdapter, Player, Shared
-from medi2i.adapters.munit import ADAM, domain_images, judge_pyramid, pyramid_contest
-from medi2i.config import Config
+from medi2i.adapters.base import Batch, Direction, DomainAdapter, Player, Shared
+from medi2i.adapters.munit import SharedContentConfig, domain_images, judge_pyramid, pyramid_contest
 from medi2i.image import Domain
-from medi2i.losses import StructureLossConfig, StructureLosses, TranslationPair
-from medi2i.networks.augmentation import DiscriminatorAugmentationConfig
-from medi2i.networks.munit import Content, MUNITGeneratorConfig
-from medi2i.networks.munit_discriminator import PyramidDiscriminatorConfig, shrink_valid
+from medi2i.losses import StructureLosses, TranslationPair
+from medi2i.networks.munit import Content
+from medi2i.networks.munit_discriminator import shrink_valid
 from medi2i.similarity.weighting import masked_mean
 
 
-class UNITConfig(Config):
+class UNITConfig(SharedContentConfig):
     """Everything UNIT can be told; a weight of 0 turns a term off.
 
     `generator.style_size` and `generator.mlp_width` are without effect. Not in the paper: `structure_losses`,
@@ -37,18 +35,9 @@ class UNITConfig(Config):
     """
 
     name: Literal["unit"] = "unit"
-    generator: MUNITGeneratorConfig = MUNITGeneratorConfig()
-    discriminator: PyramidDiscriminatorConfig = PyramidDiscriminatorConfig()
-    optimizer: AdamConfig = ADAM
-    discriminator_optimizer: AdamConfig = ADAM
-    adversarial: float = Field(default=1.0, gt=0)
-    image_reconstruction: float = Field(default=10.0, ge=0)
     latent: float = Field(default=0.01, ge=0, description="of the codes of images")
     cycle: float = Field(default=10.0, ge=0)
     cycle_latent: float = Field(default=0.01, ge=0, description="of the codes of translations")
-    augmentation: DiscriminatorAugmentationConfig | None = None
-    structure_losses: tuple[StructureLossConfig, ...] = ()
-    structure_losses_on: Literal["both", "source"] = "both"
 
     def build(self, *, seed: int) -> UNIT:
         """A UNIT with weights drawn by `seed`."""
