@@ -16,11 +16,11 @@ from torch import Tensor, nn
 
 from medi2i.adapters.base import AdamConfig, Batch, Direction, DomainAdapter, Player, Shared
 from medi2i.adapters.image_pool import ImagePool
+from medi2i.adapters.judging import judge_patches
 from medi2i.config import Config
 from medi2i.losses import StructureLossConfig, StructureLosses, TranslationPair
-from medi2i.losses.adversarial import least_squares
 from medi2i.losses.cycle import CycleKind, cycle_distance
-from medi2i.networks.augmentation import DiscriminatorAugmentationConfig, present
+from medi2i.networks.augmentation import DiscriminatorAugmentationConfig
 from medi2i.networks.discriminator import PatchGANConfig
 from medi2i.networks.resnet import ResNetGeneratorConfig
 from medi2i.similarity.weighting import masked_mean
@@ -217,10 +217,7 @@ class CycleGAN(DomainAdapter):
         self, discriminator: nn.Module, image: Tensor, valid: Tensor, batch: Batch, *, real: bool
     ) -> Tensor:
         """Least-squares distance of the valid patches' logits from 'real' or 'translated'."""
-        image, valid = present(image, valid, self.config.augmentation, batch.device)
-        logits = discriminator(image)
-        weight = nn.functional.adaptive_avg_pool2d(valid, logits.shape[-2:])
-        return least_squares(logits, target_is_real=real, weight=weight)
+        return judge_patches(discriminator, image, valid, batch, self.config.augmentation, real=real)
 
     def local_state(self) -> dict[str, Tensor]:
         """The two image pools."""

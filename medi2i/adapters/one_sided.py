@@ -15,11 +15,11 @@ from torch import Tensor, nn
 
 from medi2i.adapters.base import AdamConfig, Batch, Direction, DomainAdapter, Player, Shared
 from medi2i.adapters.image_pool import ImagePool
+from medi2i.adapters.judging import judge_patches
 from medi2i.config import Config
 from medi2i.errors import UsageError
 from medi2i.losses import StructureLossConfig, StructureLosses, TranslationPair
-from medi2i.losses.adversarial import least_squares
-from medi2i.networks.augmentation import DiscriminatorAugmentationConfig, present
+from medi2i.networks.augmentation import DiscriminatorAugmentationConfig
 from medi2i.networks.discriminator import PatchGANConfig
 from medi2i.networks.resnet import ResNetGeneratorConfig
 
@@ -118,10 +118,8 @@ class OneSided(DomainAdapter):
 
     def _judge(self, image: Tensor, valid: Tensor, batch: Batch, *, real: bool) -> Tensor:
         """Least-squares distance of the valid patches' logits from 'real' or 'translated'."""
-        image, valid = present(image, valid, self.settings.augmentation, batch.device)
-        logits: Tensor = self.discriminator(image)
-        weight = nn.functional.adaptive_avg_pool2d(valid, (logits.shape[-2], logits.shape[-1]))
-        return least_squares(logits, target_is_real=real, weight=weight)
+        augmentation = self.settings.augmentation
+        return judge_patches(self.discriminator, image, valid, batch, augmentation, real=real)
 
     def local_state(self) -> dict[str, Tensor]:
         """The image pool."""

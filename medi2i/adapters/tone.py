@@ -19,11 +19,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
 from medi2i.adapters.base import AdamConfig, Batch, Direction, DomainAdapter, Player, Shared, StyleKind
+from medi2i.adapters.judging import judge_patches
 from medi2i.config import Config
 from medi2i.errors import UsageError
 from medi2i.losses import StructureLossConfig, StructureLosses, TranslationPair
-from medi2i.losses.adversarial import least_squares
-from medi2i.networks.augmentation import DiscriminatorAugmentationConfig, blacken, present
+from medi2i.networks.augmentation import DiscriminatorAugmentationConfig, blacken
 from medi2i.networks.discriminator import PatchGANConfig
 from medi2i.networks.munit_styles import sample_styles
 from medi2i.networks.tone_map import ToneBounds, apply_tone
@@ -192,10 +192,7 @@ class Tone(DomainAdapter):
     def _judge(
         self, discriminator: nn.Module, image: Tensor, valid: Tensor, batch: Batch, real: bool
     ) -> Tensor:
-        image, valid = present(image, valid, self.config.augmentation, batch.device)
-        logits = discriminator(image)
-        weight = F.adaptive_avg_pool2d(valid, logits.shape[-2:])
-        return least_squares(logits, target_is_real=real, weight=weight)
+        return judge_patches(discriminator, image, valid, batch, self.config.augmentation, real=real)
 
     def _draw(self, image: Tensor, valid: Tensor, style: Any) -> tuple[Tensor, Tensor]:
         """Styles (B, S) and textures (B, 2, H, W), made on the CPU so that every device gets the same."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,7 +36,7 @@ class Measured:
     images: list[dict[str, Any]] = field(default_factory=list)
 
 
-class MeasureSettings(Config):
+class MeasureSettings(Config, ABC):
     """Base of every measure's settings; a measure has a unique `name` and is computed once a run."""
 
     name: str
@@ -52,9 +53,9 @@ class MeasureSettings(Config):
     def prepare(self, ground: Groundwork) -> None:
         """Make what all runs on a data set share; most measures need nothing."""
 
+    @abstractmethod
     def measure(self, run: FinishedRun) -> Measured:
         """The measure of a finished run."""
-        raise NotImplementedError
 
 
 def measure_path(run: Path, name: str) -> Path:
