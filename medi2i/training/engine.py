@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Literal
 
 import torch
@@ -12,6 +14,7 @@ from accelerate.state import AcceleratorState
 from torch import nn
 
 from medi2i.errors import UsageError
+from medi2i.training.precision import bf16_speedup_on_cpu
 
 DeviceName = Literal["auto", "cpu", "cuda", "mps"]
 
@@ -37,7 +40,7 @@ def _available() -> dict[str, bool]:
 
 
 def make_accelerator(device: DeviceName, precision: str) -> Accelerator:
-    """One Accelerate engine for the device.
+    """One Accelerate engine for the device; on a CPU without units for bf16 it computes in fp32, and says so.
 
     Raises:
         UsageError: the device is not there, or can't compute in that precision.
@@ -51,8 +54,19 @@ def make_accelerator(device: DeviceName, precision: str) -> Accelerator:
             expected="fp32 or bf16",
             remedy="change it, or train on a GPU",
         )
+    emulated = precision == "bf16" and on_cpu and bf16_speedup_on_cpu() < 1
     AcceleratorState._reset_state(reset_partial_state=True)  # a second training in one process
-    return Accelerator(cpu=device == "cpu", mixed_precision="no" if precision == "fp32" else precision)
+    engine = Accelerator(
+        cpu=device == "cpu", mixed_precision="no" if precision == "fp32" or emulated else precision
+    )
+    if emulated and engine.is_main_process:
+        _say_once("note: this CPU has no units for bf16, fp32 is faster on it and is used instead")
+    return engine
+
+
+@cache
+def _say_once(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
 
 
 @contextmanager

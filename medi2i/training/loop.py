@@ -226,6 +226,7 @@ class _Training:
         log.write(
             step=step,
             images_per_second=round(rate, 3),
+            precision="fp32" if self.engine.mixed_precision == "no" else self.engine.mixed_precision,
             learning_rate={p.name: p.optimizer.learning_rate * factor for p in players},
             losses=values,
             **self._readings(),

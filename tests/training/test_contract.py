@@ -13,9 +13,11 @@ from medi2i.adapters.cyclegan import CycleGAN
 from medi2i.data.settings import DataConfig
 from medi2i.data.unpaired import UnpairedCrops
 from medi2i.errors import UsageError
+from medi2i.training import engine
 from medi2i.training.checkpoint import load_checkpoint
 from medi2i.training.engine import frozen, make_accelerator
 from medi2i.training.loop import time_steps
+from medi2i.training.precision import bf16_speedup_on_cpu
 from medi2i.training.settings import TrainingConfig
 from medi2i.training.step import Stepper
 from tests.training.toys import Numbers, run_training, tiny_cyclegan
@@ -165,7 +167,8 @@ def test_masks_reach_the_method(tmp_path: Path):
     assert stepper.batch(sample(0, 0), 0).source_mask is None
 
 
-def test_bfloat16_trains_and_gives_float32_images(tmp_path: Path):
+def test_bfloat16_trains_and_gives_float32_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(engine, "bf16_speedup_on_cpu", lambda: 2.0)  # emulated where there are no units
     dtypes: list[torch.dtype] = []
 
     class Seen(CycleGAN):
@@ -183,6 +186,24 @@ def test_bfloat16_trains_and_gives_float32_images(tmp_path: Path):
     assert not torch.equal(after, before)
     assert set(dtypes) == {torch.float32}
     assert adapter.local_state()["target_pool"].dtype == torch.float32
+
+
+def test_a_cpu_without_units_for_bfloat16_computes_in_fp32_and_says_so_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    engine._say_once.cache_clear()
+    for speedup, precision in ((0.9, "fp32"), (1.1, "bf16"), (0.02, "fp32")):
+        monkeypatch.setattr(engine, "bf16_speedup_on_cpu", lambda speedup=speedup: speedup)
+        folder = tmp_path / str(speedup)
+        run_training(tiny_cyclegan(), folder, TrainingConfig(steps=1, log_every=1, precision="bf16"))
+        assert json.loads((folder / "log.jsonl").read_text().splitlines()[0])["precision"] == precision
+    assert capsys.readouterr().err.count("no units for bf16, fp32 is faster on it and is used instead") == 1
+
+
+def test_the_speed_of_bfloat16_is_measured_once():
+    speedup = bf16_speedup_on_cpu()
+    assert speedup > 0
+    assert bf16_speedup_on_cpu() == speedup
 
 
 def test_half_precision_without_a_gpu_is_refused():
