@@ -173,7 +173,7 @@ def complete_cell(cell: Cell, device: DeviceName) -> bool:
         if not cell.run_is_finished:
             begun = (cell.folder / "config.yaml").is_file()
             adapt(cell.config, out=cell.folder, resume=begun, device=device)
-        run = FinishedRun(cell.folder, cell.shared, cell.folders.films, device)
+        run = FinishedRun(cell.folder, cell.shared, cell.folders.films, device=device)
         for settings in cell.missing_measures():
             take_measure(run, settings)
     except InterruptedRunError:

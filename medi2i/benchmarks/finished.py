@@ -1,93 +1,21 @@
-"""A finished run as measures see it: its images, its translations, and the data beside it."""
+"""A finished run as measures see it: beside the run itself, what a data set has for all of its runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
-from medi2i.adaptation import AdaptConfig, load_run_config
-from medi2i.adaptation.preparation import read_preparation, to_domains
-from medi2i.adaptation.truth import find_truth
-from medi2i.errors import CheckpointError
-from medi2i.evaluation import Domains, NetworkImage, Translation, translated_images
-from medi2i.evaluation.truth import true_image
-from medi2i.training.engine import DeviceName
-from medi2i.translation import Translator, load_translator
-from medi2i.translation.styles import choose_looks
+from medi2i.adaptation.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
-class FinishedRun:
-    """One run folder of `medi2i adapt`.
+class FinishedRun(RunFolder):
+    """One run of a benchmark.
 
     Attributes:
-        folder: the run folder.
         shared: what runs on the same data set have in common (trained segmenters).
         films: labelled films of the target domain, where the suite names some.
-        device: where to compute.
     """
 
-    folder: Path
     shared: Path
     films: Path | None = None
-    device: DeviceName = "auto"
-
-    @cached_property
-    def config(self) -> AdaptConfig:
-        """The run's settings."""
-        return load_run_config(self.folder)
-
-    @cached_property
-    def domains(self) -> Domains:
-        """The run's images.
-
-        Raises:
-            CheckpointError: the run holds no manifest.
-        """
-        found = read_preparation(self.folder)
-        if found is None:
-            raise CheckpointError(
-                self.folder,
-                found="no manifest.jsonl",
-                expected="a finished run",
-                remedy="run the benchmark again: it finishes the run",
-            )
-        return to_domains(found, self.config)
-
-    @cached_property
-    def truth(self) -> dict[str, Path]:
-        """True target images by the id of their source image; empty where there are none."""
-        return find_truth(self.config.truth, self.domains.source)
-
-    @cached_property
-    def translation(self) -> Translation:
-        """Source images as the run translated and wrote them."""
-        return translated_images(self.domains, self.folder / "translated")
-
-    @cached_property
-    def translator(self) -> Translator:
-        """The run's method, for images that the run has not written."""
-        return load_translator(self.folder, device=self.device)
-
-    def test_images(self, domain: str = "source") -> Iterator[NetworkImage]:
-        """Whole images that were never trained on, one at a time."""
-        return self.domains.images(domain, "test")
-
-    def true_film(self, image: NetworkImage) -> tuple[np.ndarray, np.ndarray] | None:
-        """The true film (H, W) in [-1, 1] of a source image, and where both are valid; None without one."""
-        path = self.truth.get(image.row.id)
-        return None if path is None else true_image(path, image, self.domains)
-
-    def translate_back(self, image: np.ndarray, valid: np.ndarray) -> np.ndarray | None:
-        """A film (H, W) in [-1, 1] as an image of the source domain; None when the method goes one way."""
-        if not self.translator.adapter.bidirectional:
-            return None
-        look = choose_looks(self.translator, "target-to-source")[0]
-        back: np.ndarray = self.translator.translate(
-            image, valid, "target-to-source", style=look.style, attributes=look.attributes
-        )[0]
-        return back

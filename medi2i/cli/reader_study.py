@@ -52,13 +52,13 @@ def reader_study(
 
 
 def _make(run: Path, out: Path, values: dict[str, object]) -> None:
-    from medi2i.benchmarks.finished import FinishedRun
+    from medi2i.adaptation.run_folder import RunFolder
     from medi2i.config import validate_config
     from medi2i.data.outputs import read_provenance
     from medi2i.reader_study import ReaderStudyConfig, write_study
 
     config = validate_config(values, ReaderStudyConfig, "reader-study")
-    finished = FinishedRun(run, shared=run)
+    finished = RunFolder(run)
     domains = finished.domains
     written = {record["id"] for record in read_provenance(run / "translated")}
     study = write_study(

@@ -204,7 +204,7 @@ def test_dice_on_films_joins_the_structures_that_together_are_one(run, tmp_path,
     monkeypatch.setattr(downstream, "load_segmenter", lambda model, device: Knows(found, ("heart", "lung")))
     structures = {"both": ("heart", "lung"), "half": ("lung",)}
     measured = DownstreamMeasure(structures=structures).measure(
-        FinishedRun(run.folder, run.shared, films, "cpu")
+        FinishedRun(run.folder, run.shared, films, device="cpu")
     )
     # both: the same 10 columns; half: 5 columns found, 10 true, 5 shared: 2 * 5 / 15
     assert measured.values["dice_both"] == pytest.approx(1)
@@ -259,7 +259,7 @@ def test_the_segmenters_structures_are_checked_before_it_is_trained(run, domains
     monkeypatch.setattr(downstream, "train_segmenter", lambda *_, **__: pytest.fail("trained"))
     measure = DownstreamMeasure(structures={"heart": ("spleen",)})
     with pytest.raises(UsageError, match="translated: no structure 'spleen'"):
-        measure.measure(FinishedRun(run.folder, run.shared, domains_folder / "src", "cpu"))
+        measure.measure(FinishedRun(run.folder, run.shared, domains_folder / "src", device="cpu"))
 
 
 def test_a_phantom_is_made_once_with_fixed_splits(tmp_path):
