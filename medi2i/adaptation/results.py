@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 import platform
 from importlib import metadata
 from pathlib import Path
@@ -10,10 +11,22 @@ from typing import Any
 
 from medi2i.adaptation.preparation import Preparation
 from medi2i.adaptation.settings import AdaptConfig
+from medi2i.data.outputs import read_provenance
 from medi2i.evaluation import RESULTS_FORMAT, Domains, Reference, describe_domain
 from medi2i.training.checkpoint import latest_step, load_checkpoint
 
 _FLAGS = ("constant", "inverted", "empty", "nonfinite")
+# What other commands add to a finished run's results; true as long as its translations are the same.
+_ADDED = (
+    "reader_study",
+    "verdict",
+    "valid",
+    "gap_closed",
+    "controls",
+    "preservation",
+    "realism",
+    "downstream",
+)
 
 
 def compose_results(
@@ -62,6 +75,7 @@ def describe_run(config: AdaptConfig, domains: Domains, out: Path, device: str) 
         "seed": config.seed,
         "steps": latest_step(out / "checkpoints"),
         "best_step": checkpoint.step,
+        "weights_sha256": read_provenance(out / "translated")[0]["weights_sha256"],
         "best_validation": checkpoint.state.get("best"),
         "rule": "among validated checkpoints with a median gradient correlation of at least "
         f"{training.minimum_gradient_correlation if training else 0}, the smallest distance to the "
@@ -72,6 +86,21 @@ def describe_run(config: AdaptConfig, domains: Domains, out: Path, device: str) 
         "feature_size": config.evaluation.feature_size,
         "finished": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
     }
+
+
+def keep_added(earlier: Path, results: dict[str, Any]) -> dict[str, Any]:
+    """The results with what other commands added to those that are there, if they are of the same weights.
+
+    Args:
+        earlier: `results.json` of the run, or where it will be.
+        results: measured anew.
+    """
+    if not earlier.is_file():
+        return results
+    before = json.loads(earlier.read_text(encoding="utf-8"))
+    if before.get("run", {}).get("weights_sha256") != results["run"]["weights_sha256"]:
+        return results
+    return results | {key: before[key] for key in _ADDED if key in before}
 
 
 def _version(package: str) -> str:

@@ -18,7 +18,7 @@ from medi2i.adaptation.preparation import (
     to_domains,
     write_preparation,
 )
-from medi2i.adaptation.results import compose_results, describe_run
+from medi2i.adaptation.results import compose_results, describe_run, keep_added
 from medi2i.adaptation.segmenter import (
     hand_in,
     needs_segmenter,
@@ -207,7 +207,7 @@ class Stages:
         )
         run = describe_run(self.config, domains, self.out, str(self.engine.device))
         results["run"] = run | {"seconds": round(seconds(), 1)}
-        write_results(self.out / "results.json", results)
+        write_results(self.out / "results.json", keep_added(self.out / "results.json", results))
         loaded: dict[str, Any] = json.loads((self.out / "results.json").read_text(encoding="utf-8"))
         return loaded
 

@@ -5,6 +5,7 @@ import torch
 from tiny_data import write_patients, write_source, write_target
 
 from medi2i import adapt, load_run_config
+from medi2i.adaptation.results import keep_added
 from medi2i.data.manifest import read_manifest
 from medi2i.data.outputs import read_provenance
 from tests.adaptation.jobs import histogram
@@ -143,3 +144,13 @@ def test_unknown_patients_are_marked_in_every_interval(own_domains, tmp_path):
     results = adapt(histogram(own_domains), out=tmp_path / "run", device="cpu").results
     assert results["data"]["source"]["patients_unknown"] is True
     assert results["structure"]["translated"]["ssim"]["mean"]["patients_unknown"] is True
+
+
+def test_measuring_again_keeps_what_other_commands_added_unless_the_weights_changed(results, tmp_path):
+    path = tmp_path / "results.json"
+    added = {"reader_study": {"trials": 4}, "valid": True, "verdict": {"name": "use"}}
+    assert keep_added(path, results) == results
+    path.write_text(json.dumps(results | added))
+    assert keep_added(path, results) == results | added
+    other = results | {"run": results["run"] | {"weights_sha256": "of other weights"}}
+    assert keep_added(path, other) == other
