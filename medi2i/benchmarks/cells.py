@@ -20,6 +20,8 @@ from medi2i.errors import ConfigError, InterruptedRunError, Medi2iError, OutputE
 from medi2i.io.atomic import write_text_atomically
 from medi2i.training.engine import DeviceName
 
+ELSEWHERE = "elsewhere.txt"  # in the place of a run that is on another machine
+
 
 class State(StrEnum):
     """How far a cell is."""
@@ -65,15 +67,19 @@ class Cell:
 
     @property
     def run_is_finished(self) -> bool:
-        """Whether the run has come to its end; the report is what it writes last."""
-        return all((self.folder / name).is_file() for name in ("results.json", "report.html"))
+        """Whether the run has come to its end, here or elsewhere; the report is what it writes last."""
+        written = all((self.folder / name).is_file() for name in ("results.json", "report.html"))
+        return written or (self.folder / ELSEWHERE).is_file()
 
     def missing_measures(self) -> list[MeasureSettings]:
         """What is still to be computed of the run."""
         return [settings for settings in self.measures if read_measure(self.folder, settings) is None]
 
     def changed_settings(self) -> list[str]:
-        """Sections in which the run that is there differs from this cell's settings; empty without a run."""
+        """Sections in which the run that is there differs from this cell's settings; empty without a run.
+
+        A run that is elsewhere can't be measured here: a measure that it lacks counts as such a section.
+        """
         if not (self.folder / "config.yaml").is_file():
             return []
         try:
@@ -83,7 +89,9 @@ class Cell:
         if self.folders.is_made:
             nowhere = dict.fromkeys(("source", "target", "truth"))
             there, wanted = there.model_copy(update=nowhere), wanted.model_copy(update=nowhere)
-        return [key for key in type(there).model_fields if getattr(there, key) != getattr(wanted, key)]
+        changed = [key for key in type(there).model_fields if getattr(there, key) != getattr(wanted, key)]
+        lacking = (self.folder / ELSEWHERE).is_file() and self.missing_measures()
+        return [*changed, "measures"] if lacking else changed
 
     def state(self) -> State:
         """How far the cell is, from its files; a run of other settings is not this cell's."""

@@ -30,6 +30,7 @@ from medi2i.benchmarks.cells import (
 from medi2i.benchmarks.datasets import make_phantom, require_same_phantom
 from medi2i.benchmarks.folders import Groundwork
 from medi2i.benchmarks.page import write_page
+from medi2i.benchmarks.records import join_records, write_records
 from medi2i.benchmarks.suite import SuiteConfig
 from medi2i.benchmarks.table import compose_table, write_table
 from medi2i.config import dump_config, load_config
@@ -69,6 +70,7 @@ def run_benchmark(
     jobs: int = 1,
     rows: Sequence[str] = (),
     device: DeviceName = "auto",
+    join: Sequence[Path] = (),
 ) -> BenchmarkResult:
     """Run what is missing of a suite, measure it, and write the table of all that is finished.
 
@@ -82,15 +84,22 @@ def run_benchmark(
         jobs: cells at a time, each in a process with its share of the cores.
         rows: only these rows; all without it.
         device: where to compute.
+        join: `cells.jsonl` of other machines; what they finished counts as finished.
 
     Raises:
         UsageError: no such row, a data set has no folder, or lacks what a measure needs.
         OutputExistsError: `out` holds something else.
+        CheckpointError: a file of `join` is missing or damaged.
         InterruptedRunError: a stop was asked for; what is finished is kept.
     """
     require_device(device)
     everything = plan_cells(suite, out, shard=shard)  # now: presets may be edited while it runs
     cells = plan_cells(suite, out, rows=rows, shard=shard)
+    if join:
+        _require_own_folder(suite, out)
+        write_text_atomically(out / "suite.yaml", dump_config(suite))
+    for path in join:
+        join_records(everything, path)
     mine = _still_to_do(suite, share_of(cells, shard), out)
     write_text_atomically(out / "suite.yaml", dump_config(suite))
     with stop_on_signals() as stop:
@@ -115,6 +124,7 @@ def run_benchmark(
             table = compose_table(suite, everything)
             write_table(table, out)
             write_page(table, out)
+            write_records(everything, out)
     missing = len(table["missing"]) + len(table["failed"])
     return BenchmarkResult(out, len(share_of(cells, shard)) - len(failed), failed, missing)
 

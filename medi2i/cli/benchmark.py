@@ -20,6 +20,12 @@ def benchmark(
     only: Annotated[
         list[str] | None, typer.Option(metavar="ROW", help="Only this row; may be repeated.")
     ] = None,
+    join: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE", help="cells.jsonl of another machine: what it finished counts as finished here."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be run and what is finished; run nothing.")
     ] = False,
@@ -39,7 +45,9 @@ def benchmark(
         for name, state in benchmarks.describe_benchmark(settings, out=out, shard=share, rows=rows):
             typer.echo(f"{name}: {state}")
         return
-    result = benchmarks.run_benchmark(settings, out=out, shard=share, jobs=jobs, rows=rows, device=device)
+    result = benchmarks.run_benchmark(
+        settings, out=out, shard=share, jobs=jobs, rows=rows, device=device, join=join or ()
+    )
     typer.echo((out / "table.md").read_text(encoding="utf-8"))
     typer.echo(f"table: {out / 'table.md'}, {out / 'table.csv'}, {out / 'table.json'}")
     typer.echo(f"page:  {out / 'index.html'}")

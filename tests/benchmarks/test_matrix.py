@@ -8,9 +8,10 @@ from benchmarks.suites import tiny_suite
 
 from medi2i.benchmarks import State, cells, describe_benchmark, plan_cells, run_benchmark, share_of
 from medi2i.benchmarks.measure import measure_path
+from medi2i.benchmarks.records import join_records
 from medi2i.benchmarks.suite import PhantomData
 from medi2i.config import dump_config
-from medi2i.errors import ConfigError, InterruptedRunError, OutputExistsError, UsageError
+from medi2i.errors import CheckpointError, ConfigError, InterruptedRunError, OutputExistsError, UsageError
 from medi2i.io.atomic import write_text_atomically
 
 
@@ -211,3 +212,47 @@ def test_two_jobs_run_at_a_time_and_say_what_they_do_in_logs(domains_folder, tmp
     assert (result.finished, result.failed, result.missing) == (2, {}, 0)
     log = (tmp_path / "out" / "cells" / "toy" / "histogram" / "seed1.log").read_text()
     assert "translating: 12/12" in log
+
+
+def test_what_another_machine_finished_is_joined_and_not_run_again(done, domains_folder, tmp_path, adapts):
+    records = [json.loads(line) for line in (done / "cells.jsonl").read_text().splitlines()]
+    assert str(domains_folder) not in (done / "cells.jsonl").read_text()
+    file = tmp_path / "cells.jsonl"
+    file.write_text("".join(json.dumps(record) + "\n" for record in records if record["cell"][-1] == "0"))
+    moved = Path(shutil.copytree(domains_folder, tmp_path / "moved"))
+    suite, out = tiny_suite(moved), tmp_path / "out"
+    joined = run_benchmark(suite, out=out, rows=["histogram"], device="cpu", join=[file])
+    assert (joined.finished, joined.missing) == (2, 1)
+    assert adapts == [("histogram/seed1", False)]
+    there, here = (json.loads((folder / "table.json").read_text()) for folder in (done, out))
+    assert (
+        here["rows"][0]["values"]["translation.distance"]
+        == there["rows"][0]["values"]["translation.distance"]
+    )
+    assert here["missing"] == ["toy/cyclegan/seed1"]
+
+
+def test_cells_of_other_settings_or_without_a_measure_are_not_joined(done, domains_folder, tmp_path):
+    other = tiny_suite(domains_folder, base={"set": ["evaluation.feature_size=65"]})
+    cells_ = plan_cells(other, tmp_path / "other")
+    assert join_records(cells_, done / "cells.jsonl") == 0
+    assert {cell.state() for cell in cells_} == {State.NEW}
+    more = tiny_suite(domains_folder, measures=[{"name": "translation"}, {"name": "structure"}])
+    cells_ = plan_cells(more, tmp_path / "more")
+    assert join_records(cells_, done / "cells.jsonl") == 0
+    assert {cell.state() for cell in cells_} == {State.NEW}
+
+
+def test_a_joined_cell_that_lacks_a_later_measure_is_named_and_left(done, domains_folder, tmp_path):
+    assert join_records(plan_cells(tiny_suite(domains_folder), tmp_path), done / "cells.jsonl") == 4
+    more = tiny_suite(domains_folder, measures=[{"name": "translation"}, {"name": "structure"}])
+    planned = plan_cells(more, tmp_path)
+    assert {cell.state() for cell in planned} == {State.OTHER}
+    assert planned[0].changed_settings() == ["measures"]
+
+
+@pytest.mark.parametrize("text", ["{", '{"cell": "a"}', "[]"])
+def test_a_damaged_record_is_refused(domains_folder, tmp_path, text):
+    (tmp_path / "cells.jsonl").write_text(text)
+    with pytest.raises(CheckpointError, match="no readable records"):
+        join_records(plan_cells(tiny_suite(domains_folder), tmp_path / "out"), tmp_path / "cells.jsonl")
