@@ -16,7 +16,7 @@ from medi2i.cli.output import print_plan, print_result
 from medi2i.cli.phantom import phantom
 from medi2i.cli.reader_study import reader_study
 from medi2i.cli.segment import segment
-from medi2i.errors import ExitCode, Medi2iError
+from medi2i.errors import ExitCode, Medi2iError, UsageError
 
 _EXIT_CODES = (
     "Exit codes: 0 done, 2 wrong usage, 3 done with skipped inputs, 4 nothing usable, "
@@ -172,11 +172,27 @@ def translate(
 
 
 @app.command(epilog=_EXIT_CODES)
-def report(run: Annotated[Path, typer.Argument(help="Run folder of `medi2i adapt`.")]) -> None:
-    """Write report.html anew from a run's results.json."""
-    from medi2i.report import write_report
+def report(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Run folders of `medi2i adapt`.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Page that compares several runs; `comparison.html` if left out."),
+    ] = None,
+) -> None:
+    """Write report.html anew from a run's results.json, or one page that compares several runs."""
+    from medi2i.report import write_comparison, write_report
 
-    typer.echo(f"report: {write_report(run)}")
+    if len(runs) > 1:
+        typer.echo(f"comparison: {write_comparison(runs, out or Path('comparison.html'))}")
+        return
+    if out is not None:
+        raise UsageError(
+            "--out",
+            found="one run",
+            expected="several runs to compare",
+            remedy="leave it out: the page of one run is report.html in its folder",
+        )
+    typer.echo(f"report: {write_report(runs[0])}")
 
 
 app.command(epilog=_EXIT_CODES)(audit)

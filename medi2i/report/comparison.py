@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from medi2i.report.results import FEATURE_GROUPS, Results, Truth
+from medi2i.report.results import FEATURE_GROUPS, Results
+from medi2i.report.schema.adapted import Truth
 
 # Median gradient correlation below which edges, and with them the masks, can't be trusted to be in place.
 STRUCTURE_LIMIT = 0.75
-# Fewer held-out images than this make a mean's interval too wide to decide anything (evaluation.md, §B).
-EXPLORATORY_BELOW = 50
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from medi2i.report.comparison import (
-    EXPLORATORY_BELOW,
     STRUCTURE_LIMIT,
     Standing,
     below_limit,
@@ -15,10 +14,27 @@ from medi2i.report.comparison import (
     flagged,
     standing,
 )
-from medi2i.report.results import DomainFacts, Results, edge_units, parse_results
-from medi2i.report.wording import any_of, counted, decimals_for, fixed, flag_name, method_name, percent
+from medi2i.report.headline import EVALUATE, reason_of
+from medi2i.report.results import Results, edge_units, parse_results
+from medi2i.report.schema.adapted import DomainFacts
+from medi2i.report.wording import (
+    EXPLORATORY_BELOW,
+    any_of,
+    counted,
+    decimals_for,
+    fixed,
+    flag_name,
+    method_name,
+    percent,
+    sentence,
+)
 
 BASELINES = ("identity", "histogram")
+_NEVER_RANKS = (
+    "Distance never ranks methods: looking real does not predict how well a network trained on the images "
+    "segments."
+)
+_NOT_MEASURED = f"That is measured by `{EVALUATE}`."
 _AGAINST = {
     "nearer": "The translation got nearer than histogram matching.",
     "alike": "They differ by less than sets of real images do among themselves.",
@@ -50,8 +66,10 @@ def describe(results: Mapping[str, Any]) -> list[str]:
     Raises:
         CheckpointError: `results` are incomplete or of another edition's format.
     """
-    words = compose(parse_results(results))
-    return [words.verdict, *words.findings, *words.cautions]
+    parsed = parse_results(results)
+    words = compose(parsed)
+    verdict_cautions = map(sentence, parsed.verdict.cautions) if parsed.verdict else ()
+    return [words.verdict, *words.findings, *verdict_cautions, *words.cautions]
 
 
 def compose(results: Results) -> Description:
@@ -64,13 +82,19 @@ def compose(results: Results) -> Description:
         _masks(results),
         *_truth(results),
     ]
-    return Description(_verdict(results, where), findings, _cautions(results))
+    return Description(_first_sentence(results, where), findings, _cautions(results))
+
+
+def _first_sentence(results: Results, where: Standing) -> str:
+    """The verdict of an evaluated run; without one, how near it came and whether structure was kept."""
+    if (verdict := results.verdict) is None:
+        return _verdict(results, where)
+    return f"Verdict: {verdict.name}. {reason_of(verdict)}".rstrip()
 
 
 def _verdict(results: Results, where: Standing) -> str:
-    if flags := flagged(results):
-        images = counted(sum(bool(image.flags) for image in results.images), "translated image")
-        return f"Not usable as it is: {images} came out {any_of([flag_name(flag) for flag in flags])}."
+    if flags := _flags(results):
+        return f"Not usable as it is: {flags}."
     kept = results.structure.translated.gradient_correlation.median
     if kept is None:
         return "No verdict: gradient correlation is undefined, because the images show no edges."
@@ -89,6 +113,14 @@ def _verdict(results: Results, where: Standing) -> str:
         place = "no nearer to" if outcome == "alike" else "further from"
         return f"No gain: structure was kept, but the images are {place} the target than without translation."
     return _gain(results, where, where.translated) + _against_truth(results)
+
+
+def _flags(results: Results) -> str:
+    """Which images look broken; empty where none does."""
+    if not (flags := flagged(results)):
+        return ""
+    images = counted(sum(bool(image.flags) for image in results.images), "translated image")
+    return f"{images} came out {any_of([flag_name(flag) for flag in flags])}"
 
 
 def _gain(results: Results, where: Standing, translated: float) -> str:
@@ -213,8 +245,9 @@ def _truth(results: Results) -> list[str]:
 
 def _cautions(results: Results) -> list[str]:
     cautions = [
-        "Distance never ranks methods: looking real does not predict how well a network trained on the "
-        "images segments. That downstream measurement is not part of this first edition.",
+        _NEVER_RANKS if results.downstream else f"{_NEVER_RANKS} {_NOT_MEASURED}",
+        # of a run without a verdict, its first sentence says so
+        *([f"{flags}."] if results.verdict and (flags := _flags(results)) else []),
         *results.warnings,
         *_domain_cautions("source", results.data.source),
         *_domain_cautions("target", results.data.target),

@@ -1,36 +1,29 @@
-"""`results.json` and its pictures to one HTML file that opens offline."""
+"""`results.json` and its pictures to one HTML file that opens offline, and its tables as CSV."""
 
 from __future__ import annotations
 
-import base64
-from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
+from typing import Any
 
-from medi2i.errors import CheckpointError
 from medi2i.io.atomic import write_text_atomically
-from medi2i.report import tables
+from medi2i.report import anatomy, control_tables, tables, usefulness
 from medi2i.report.description import compose
+from medi2i.report.headline import EVALUATE, headline
+from medi2i.report.layout import render
+from medi2i.report.paragraph import methods_paragraph
+from medi2i.report.pictures import inline_kept, inline_worst
 from medi2i.report.readers import describe_readers, reader_table
-from medi2i.report.results import Picture, Results, read_results, read_run_file
-from medi2i.report.wording import fixed, flag_name, method_name, moment
-
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-
-
-@dataclass(frozen=True, slots=True)
-class InlinePicture:
-    """A picture of the page: the image it shows, and its PNG as a `data:` address."""
-
-    id: str
-    facts: str
-    address: str
+from medi2i.report.realism import realism_table
+from medi2i.report.results import Results, read_results
+from medi2i.report.spreadsheets import write_tables
+from medi2i.report.wording import gap_words, method_name, moment
 
 
 def write_report(run: Path) -> Path:
-    """Write `report.html`: what was done, how near it got, what was kept, on one page without links.
+    """Write `report.html`: the verdict, what was done, what was kept, on one page without links to elsewhere.
 
-    Reads `results.json` and the pictures that it names, nothing else.
+    Reads `results.json` and the pictures that it names, nothing else. Of a run that `medi2i evaluate`
+    measured it writes the tables as `tables/*.csv`, too.
 
     Args:
         run: the run folder.
@@ -44,70 +37,90 @@ def write_report(run: Path) -> Path:
         EnvironmentProblemError: the folder can't be written to.
     """
     results = read_results(run / "results.json")
-    pictures = [_inline(run, picture, results) for picture in results.worst]
+    content = _measured(results) | _evaluated(results)
+    content["pictures"] = inline_worst(run, results)
+    content["least_kept"] = inline_kept(run, results)
     page = run / "report.html"
-    write_text_atomically(page, _render(results, pictures))
+    write_text_atomically(page, render("run.html.j2", content))
+    write_tables(results, run)
     return page
 
 
-def _render(results: Results, pictures: list[InlinePicture]) -> str:
+def _measured(results: Results) -> dict[str, Any]:
+    """What the page shows of every run."""
     # imported here: a process that only trains never draws
-    import jinja2
-
     from medi2i.report.figures import distance_figure, structure_figure
 
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    text = resources.files("medi2i.report").joinpath("template.html.j2").read_text(encoding="utf-8")
-    return environment.from_string(text).render(
-        method=method_name(results.run.method),
-        finished=moment(results.run.finished),
-        results=results,
-        words=compose(results),
-        data=tables.data_table(results),
-        distance=tables.distance_table(results),
-        distance_figure=distance_figure(results),
-        structure=tables.structure_table(results),
-        structure_figure=structure_figure(results),
-        truth=tables.truth_table(results.truth, results.run.method) if results.truth else None,
-        readers=reader_table(results.reader_study) if results.reader_study else None,
-        reader_words=describe_readers(results.reader_study) if results.reader_study else "",
-        checks=tables.check_table(results),
-        facts=tables.fact_rows(results),
-        pictures=pictures,
-    )
+    return {
+        "method": method_name(results.run.method),
+        "finished": moment(results.run.finished),
+        "results": results,
+        "words": compose(results),
+        "data": tables.data_table(results),
+        "distance": tables.distance_table(results),
+        "distance_figure": distance_figure(results),
+        "structure": tables.structure_table(results),
+        "structure_figure": structure_figure(results),
+        "truth": tables.truth_table(results.truth, results.run.method) if results.truth else None,
+        "readers": reader_table(results.reader_study) if results.reader_study else None,
+        "reader_words": describe_readers(results.reader_study) if results.reader_study else "",
+        "checks": tables.check_table(results),
+        "facts": tables.fact_rows(results),
+    }
 
 
-def _inline(run: Path, picture: Picture, results: Results) -> InlinePicture:
-    path = run / picture.picture
-    if not path.resolve().is_relative_to(run.resolve()):
-        raise CheckpointError(
-            run / "results.json",
-            found=f"a picture outside the run folder ({picture.picture})",
-            expected="pictures below the run folder",
-            remedy="measure again with `medi2i adapt --resume`",
-        )
-    content = read_run_file(
-        path,
-        expected="the picture that results.json names",
-        remedy="copy the run folder whole, or measure again with `medi2i adapt --resume`",
-    )
-    if not content.startswith(_PNG_SIGNATURE):
-        raise CheckpointError(
-            path,
-            found="no PNG",
-            expected="a PNG picture",
-            remedy="measure again with `medi2i adapt --resume`",
-        )
-    address = f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}"
-    return InlinePicture(picture.id, _facts_of(picture.id, results), address)
+def _evaluated(results: Results) -> dict[str, Any]:
+    """What the page shows of a run that `medi2i evaluate` measured; parts that it lacks are None."""
+    from medi2i.report.control_figures import dose_figure
+    from medi2i.report.usefulness_figures import budget_figure, gap_figure, trade_off_figure
+
+    downstream, preservation, controls = results.downstream, results.preservation, results.controls
+    content: dict[str, Any] = {
+        "headline": headline(results),
+        "evaluate": EVALUATE,
+        "evaluated": any((results.verdict, downstream, preservation, controls)),
+        "paragraph": methods_paragraph(results),
+        "gap": _gap(results),
+        "trade_off_figure": trade_off_figure(results),
+        "realism": realism_table(results.realism, results.run.method) if results.realism else None,
+        "downstream": None,
+        "preservation": None,
+        "controls": None,
+    }
+    if downstream:
+        content["gap_figure"] = gap_figure(downstream)
+        content["budget_figure"] = budget_figure(downstream)
+        content["downstream"] = {
+            "words": usefulness.describe_films(downstream),
+            "mean": usefulness.mean_table(downstream),
+            "difference": usefulness.difference_table(downstream),
+            "structures": usefulness.structure_tables(downstream),
+            "labels": usefulness.label_table(downstream),
+            "label_words": usefulness.describe_labels(downstream),
+        }
+    if preservation:
+        content["preservation"] = {
+            "words": anatomy.describe_anatomy(preservation, controls),
+            "structures": anatomy.structure_share_table(preservation),
+            "instruments": anatomy.instrument_table(preservation),
+            "content": anatomy.content_table(preservation),
+            "steganography": anatomy.steganography_table(preservation),
+        }
+    if controls:
+        content["controls"] = {
+            "words": control_tables.describe_controls(controls),
+            "table": control_tables.control_table(controls),
+            "figure": dose_figure(controls),
+        }
+    return content
 
 
-def _facts_of(identifier: str, results: Results) -> str:
-    """What was measured on one image, for its caption."""
-    row = next((image for image in results.images if image.id == identifier), None)
-    if row is None:
-        return "not measured"
-    facts = [f"gradient correlation {fixed(row.gradient_correlation, 2)}", row.split]
-    return ", ".join([*facts, *(flag_name(flag) for flag in row.flags)])
+def _gap(results: Results) -> str:
+    """Gap closed in a sentence, or why it is refused; empty where it was not measured."""
+    if (gap := results.gap_closed) is None:
+        return ""
+    if gap.estimate is None:
+        return f"'{gap.row}' has no share of the gap: {gap.refused or 'it is undefined'}."
+    share, _, ends = gap_words(gap.estimate, gap.low, gap.high).partition(" (")
+    interval = f" (95 % interval {ends}" if ends else ""
+    return f"'{gap.row}' closed {share}{interval} of the gap between source only and the oracle."

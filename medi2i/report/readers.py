@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from medi2i.report.results import ReaderStudy
+from medi2i.report.schema.reader_study import ReaderStudy
 from medi2i.report.tables import Row, Section, Table
 from medi2i.report.wording import UNDEFINED, counted
 

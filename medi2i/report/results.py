@@ -6,9 +6,30 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from medi2i.errors import CheckpointError
+from medi2i.report.schema.adapted import (
+    Data,
+    Distances,
+    Floor,
+    Floors,
+    HeldOut,
+    ImageRow,
+    Masks,
+    Picture,
+    Run,
+    Structure,
+    Truth,
+    UndefinedFeatures,
+    Versions,
+)
+from medi2i.report.schema.controls import Controls
+from medi2i.report.schema.downstream import Downstream
+from medi2i.report.schema.part import Part
+from medi2i.report.schema.preservation import Preservation, Realism
+from medi2i.report.schema.reader_study import ReaderStudy
+from medi2i.report.schema.verdict import GapClosed, Verdict
 
 FEATURE_GROUPS = ("all", "intensity", "gradient", "spectrum")
 METHODS = ("identity", "histogram", "translated")
@@ -17,236 +38,12 @@ TRUTH_MEASURES = ("mean_absolute_error", "ssim")
 _SHOWN_PROBLEMS = 3
 
 
-class _Part(BaseModel):
-    """A part of the file: undefined numbers are null; keys that this page doesn't show are passed over."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
-
-
-class Run(_Part):
-    """How the run was made."""
-
-    method: str
-    seed: int
-    steps: int
-    best_step: int
-    rule: str
-    device: str
-    precision: str
-    working_size: int
-    feature_size: int
-    seconds: float
-    finished: str
-
-
-class DomainFacts(_Part):
-    """What one domain holds."""
-
-    n_images: int
-    n_skipped: int
-    n_patients: int | None
-    patients_unknown: bool
-    splits: dict[str, int]
-    matrix_smallest: tuple[int, int]
-    matrix_largest: tuple[int, int]
-    bits_stored: tuple[int, ...]
-    spacing_origins: dict[str, int]
-    structures: tuple[str, ...]
-    attributes: dict[str, dict[str, int]] = {}
-
-
-class Data(_Part):
-    """Both domains."""
-
-    source: DomainFacts
-    target: DomainFacts
-
-
-class Floor(_Part):
-    """Distance of random halves of the held-out real images."""
-
-    mean: float | None
-    sd: float | None
-    n_images: int
-    n_patients: int
-    repeats: int
-
-
-class Floors(_Part):
-    """Floors by feature group."""
-
-    all: Floor
-    intensity: Floor
-    gradient: Floor
-    spectrum: Floor
-
-
-class UndefinedFeatures(_Part):
-    """Images without features, by method: they count in no distance."""
-
-    identity: int
-    histogram: int
-    translated: int
-
-
-class Versions(_Part):
-    """What the run was computed with."""
-
-    python: str
-    torch: str
-    monai: str
-    numpy: str
-
-
-class Interval(_Part):
-    """A mean over images with its 95 % interval."""
-
-    estimate: float | None
-    low: float | None
-    high: float | None
-    n_images: int
-    n_undefined: int
-    n_patients: int | None
-    patients_unknown: bool
-
-
-class Summary(_Part):
-    """One measure over all images."""
-
-    p5: float | None
-    median: float | None
-    p95: float | None
-    mean: Interval
-
-
-class StructureKept(_Part):
-    """Structure of one method's images against their sources."""
-
-    gradient_correlation: Summary
-    ssim: Summary
-    edge_median: Summary
-    edge_p95: Summary
-
-
-class Errors(_Part):
-    """Error of one method's images against their true target images."""
-
-    mean_absolute_error: Summary
-    ssim: Summary
-
-
-class Truth(_Part):
-    """Errors where true target images are known."""
-
-    n_images: int
-    n_patients: int
-    identity: Errors
-    histogram: Errors
-    translated: Errors
-
-
-class Masks(_Part):
-    """Masks of the source images, and what became of them."""
-
-    in_source: int
-    carried: int
-    identical: int
-
-
-class ImageRow(_Part):
-    """One source image and its translation."""
-
-    id: str
-    split: str
-    gradient_correlation: float | None
-    edge_unit: Literal["mm", "px"]
-    flags: tuple[str, ...]
-
-
-class Picture(_Part):
-    """Picture (source | translated) of one image, as a path below the run folder."""
-
-    id: str
-    picture: str
-
-
-class Groups(_Part):
-    """Energy distances by feature group."""
-
-    all: float | None
-    intensity: float | None
-    gradient: float | None
-    spectrum: float | None
-
-
-class Distances(_Part):
-    """Distances to held-out target images: `floor` is real against real."""
-
-    floor: Groups
-    identity: Groups
-    histogram: Groups
-    translated: Groups
-
-
-class HeldOut(_Part):
-    """Distances of source images never trained on."""
-
-    identity: Groups
-    histogram: Groups
-    translated: Groups
-
-
-class Structure(_Part):
-    """Structure kept, by method."""
-
-    identity: StructureKept
-    histogram: StructureKept
-    translated: StructureKept
-
-
-class ReaderRow(_Part):
-    """One reader's answers: translated images taken for films, of those shown."""
-
-    reader: str
-    experience: str
-    fooled: int
-    trials: int
-    share: float
-    low: float
-    high: float
-    chose_first: float
-
-
-class ExcludedReader(_Part):
-    """A reader whose answers don't count."""
-
-    reader: str
-    reason: str
-
-
-class ReaderShare(_Part):
-    """Mean share over readers with its 95 % interval."""
-
-    estimate: float | None
-    low: float | None
-    high: float | None
-
-
-class ReaderStudy(_Part):
-    """What `medi2i reader-study RUN --score` wrote."""
-
-    seconds: float | None
-    trials: int
-    checks: int
-    patients: dict[str, int | None]
-    share: ReaderShare
-    readers: tuple[ReaderRow, ...]
-    excluded: tuple[ExcludedReader, ...]
-
-
-class Results(_Part):
-    """The content of `results.json`, as `medi2i.adapt` writes it."""
-
+class Results(Part):
+    """The content of `results.json`: what `medi2i adapt` writes, and what `medi2i evaluate` adds."""
+
+    verdict: Verdict | None = None
+    valid: bool | None = None
+    gap_closed: GapClosed | None = None
     format: Literal[1]
     medi2i: str
     versions: Versions
@@ -260,6 +57,10 @@ class Results(_Part):
     structure: Structure
     edge_unit: Literal["mm", "px"]
     truth: Truth | None
+    controls: Controls | None = None
+    preservation: Preservation | None = None
+    realism: Realism | None = None
+    downstream: Downstream | None = None
     reader_study: ReaderStudy | None = None
     masks: Masks
     flags: dict[str, int]
@@ -270,6 +71,13 @@ class Results(_Part):
     def floor(self) -> Floor:
         """The floor of all features together."""
         return self.floors.all
+
+    @model_validator(mode="after")
+    def _invalid_is_not_valid(self) -> Results:
+        verdict, valid = self.verdict, self.valid
+        if verdict is not None and valid is not None and valid is (verdict.name == "INVALID"):
+            raise ValueError("valid: false exactly when the verdict is INVALID")
+        return self
 
 
 def read_results(path: Path) -> Results:

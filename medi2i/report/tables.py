@@ -5,17 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from medi2i.report.comparison import standing
-from medi2i.report.results import (
-    FEATURE_GROUPS,
-    METHODS,
-    TRUTH_MEASURES,
-    DomainFacts,
-    Floor,
-    Results,
-    Summary,
-    Truth,
-    edge_units,
-)
+from medi2i.report.results import FEATURE_GROUPS, METHODS, TRUTH_MEASURES, Results, edge_units
+from medi2i.report.schema.adapted import DomainFacts, Floor, Summary, Truth
 from medi2i.report.wording import (
     UNDEFINED,
     counted,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from medi2i.report.results import Interval
+from medi2i.report.schema.part import Interval, Share
 
 UNDEFINED = "–"
+# Fewer patients than this make a mean's interval too unsure to decide anything (evaluation.md, §B).
+EXPLORATORY_BELOW = 50
 _BASELINES = {"identity": "identity (nothing changed)", "histogram": "histogram matching"}
 
 
@@ -80,3 +82,72 @@ def flag_name(flag: str) -> str:
 def any_of(parts: list[str]) -> str:
     """`a`, `a or b`, `a, b or c`."""
     return " or ".join([*([", ".join(parts[:-1])] if len(parts) > 1 else []), parts[-1]])
+
+
+def all_of(parts: Sequence[str]) -> str:
+    """`a`, `a and b`, `a, b and c`."""
+    return " and ".join([*([", ".join(parts[:-1])] if len(parts) > 1 else []), parts[-1]])
+
+
+def signed(value: float | None, decimals: int) -> str:
+    """`fixed` with a plus before what is above 0."""
+    text = fixed(value, decimals)
+    return f"+{text}" if value is not None and float(f"{value:.{decimals}f}") > 0 else text
+
+
+def span(low: float | None, high: float | None, decimals: int) -> str:
+    """`0.90 to 0.94`; a dash where there is no interval."""
+    return UNDEFINED if low is None or high is None else f"{fixed(low, decimals)} to {fixed(high, decimals)}"
+
+
+def with_interval(value: Interval | None, decimals: int) -> str:
+    """A mean, and its interval on a second line; a dash alone where the mean is undefined."""
+    if value is None or value.estimate is None:
+        return UNDEFINED
+    ends = "" if value.low is None or value.high is None else f"\n{span(value.low, value.high, decimals)}"
+    return fixed(value.estimate, decimals) + ends
+
+
+def share_words(share: Share) -> str:
+    """`95 % (86 % to 98 %)`; a dash where undefined."""
+    if share.estimate is None:
+        return UNDEFINED
+    ends = (
+        ""
+        if share.low is None or share.high is None
+        else f" ({percent(share.low, 1)} to {percent(share.high, 1)})"
+    )
+    return f"{percent(share.estimate, 1)}{ends}"
+
+
+def patients_words(number: int | None) -> str:
+    """`12 patients`, or that they are unknown."""
+    return "patients unknown" if number is None else counted(number, "patient")
+
+
+def exploratory_note(patients: int | None) -> str | None:
+    """What is to be said of so few patients; None where they are enough."""
+    if patients is None:
+        return "Exploratory: patients are unknown, so images stand for them and intervals are too narrow."
+    if patients < EXPLORATORY_BELOW:
+        return f"Exploratory: {patients_words(patients)}, fewer than {EXPLORATORY_BELOW}."
+    return None
+
+
+def sentence(text: str) -> str:
+    """Text of another part as a sentence of its own: a capital at the start and a stop at the end."""
+    stripped = text.strip()
+    return stripped[:1].upper() + stripped[1:] + ("" if stripped.endswith((".", "!", "?")) else ".")
+
+
+def words_of(name: str) -> str:
+    """A name of the file in words: `warp_1_px` as `warp 1 px`."""
+    return name.replace("_", " ")
+
+
+def gap_words(estimate: float | None, low: float | None, high: float | None) -> str:
+    """A share of the gap in per cent with its interval: `80 % (70 % to 90 %)`; a dash where undefined."""
+    if estimate is None:
+        return UNDEFINED
+    ends = "" if low is None or high is None else f" ({fixed(100 * low, 0)} % to {fixed(100 * high, 0)} %)"
+    return f"{fixed(100 * estimate, 0)} %{ends}"

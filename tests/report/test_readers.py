@@ -2,7 +2,7 @@ import pytest
 
 from medi2i.report import write_report
 from medi2i.report.readers import describe_readers, reader_table
-from medi2i.report.results import ReaderStudy
+from medi2i.report.schema.reader_study import ReaderStudy
 
 
 def study(low=0.2, high=0.4, estimate=0.3, readers=2, **changes):
