@@ -18,7 +18,7 @@ def describe_controls(controls: Controls) -> str:
     """What the controls came to, on what, and why."""
     text = _STATES[controls.state]
     if controls.reasons:
-        text += f" {sentence('; '.join(controls.reasons))}"
+        text += f" {sentence(words_of('; '.join(controls.reasons)))}"
     return (
         f"{text} Known changes were made to {controls.source}: thresholds from "
         f"{counted(controls.calibration_patients, 'patient')}, tested on {controls.tested_patients:,} "

@@ -34,7 +34,7 @@ _NEVER_RANKS = (
     "Distance never ranks methods: looking real does not predict how well a network trained on the images "
     "segments."
 )
-_NOT_MEASURED = f"That is measured by `{EVALUATE}`."
+_NOT_MEASURED = f"That is measured by {EVALUATE}."
 _AGAINST = {
     "nearer": "The translation got nearer than histogram matching.",
     "alike": "They differ by less than sets of real images do among themselves.",

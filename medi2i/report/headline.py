@@ -30,7 +30,7 @@ _KINDS = {
     "INVALID": "invalid",
 }
 _CONTROLS = {
-    "passed": "Passed: known changes of anatomy were found, changes of style were not flagged.",
+    "passed": "Passed: by the written rule, changes of anatomy were found and changes of style left alone.",
     "failed": "Failed: the instruments missed known changes, or flagged what is none.",
     "underpowered": "Underpowered: too few images to know whether the instruments work.",
 }

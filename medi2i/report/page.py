@@ -95,6 +95,7 @@ def _evaluated(results: Results) -> dict[str, Any]:
             "mean": usefulness.mean_table(downstream),
             "difference": usefulness.difference_table(downstream),
             "structures": usefulness.structure_tables(downstream),
+            "pixels": usefulness.pixel_table(downstream),
             "labels": usefulness.label_table(downstream),
             "label_words": usefulness.describe_labels(downstream),
         }
@@ -116,8 +117,9 @@ def _evaluated(results: Results) -> dict[str, Any]:
 
 
 def _gap(results: Results) -> str:
-    """Gap closed in a sentence, or why it is refused; empty where it was not measured."""
-    if (gap := results.gap_closed) is None:
+    """Gap closed in a sentence, or why it is refused; empty where not measured or worth nothing."""
+    invalid = results.verdict is not None and results.verdict.name == "INVALID"
+    if (gap := results.gap_closed) is None or invalid:
         return ""
     if gap.estimate is None:
         return f"'{gap.row}' has no share of the gap: {gap.refused or 'it is undefined'}."

@@ -109,6 +109,14 @@ def parse_results(values: Any) -> Results:
         raise _damaged("results", error) from None
 
 
+def describe_schema() -> dict[str, Any]:
+    """The JSON schema of `results.json`, as `docs/results.schema.json` holds it.
+
+    Keys that no page shows are not listed, and are allowed.
+    """
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | Results.model_json_schema()
+
+
 def edge_units(images: Iterable[ImageRow]) -> set[str]:
     """Units in which the images' edge displacements are; with two of them, no summary has a meaning."""
     return {image.edge_unit for image in images}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,8 @@ from medi2i.report.comparison import standing
 from medi2i.report.headline import least_kept
 from medi2i.report.layout import render
 from medi2i.report.results import Results, read_results
-from medi2i.report.schema.downstream import DownstreamRow
+from medi2i.report.schema.downstream import Downstream, DownstreamRow
+from medi2i.report.schema.verdict import GapClosed
 from medi2i.report.tables import Row, Section, Table
 from medi2i.report.wording import (
     UNDEFINED,
@@ -77,13 +78,14 @@ def write_comparison(runs: Sequence[Path], page: Path) -> Path:
 
 def find_differences(runs: Sequence[NamedRun]) -> list[str]:
     """Why the runs can't be compared: what differs of films, folds, seeds, labels and data, in words."""
-    found = []
+    found = [_difference("Data", {run.name: _domains(run.results) for run in runs})]
+    tested = [(run.name, run.results.downstream) for run in runs if run.results.downstream]
     for title, read in _CONDITIONS.items():
-        values = {run.name: read(run.results) for run in runs}
-        if len(set(values.values())) > 1:
-            said = "; ".join(f"{name}: {value}" for name, value in values.items())
-            found.append(f"{title} differ: {said}.")
-    return found
+        found.append(_difference(title, {name: read(downstream) for name, downstream in tested}))
+    untested = [run.name for run in runs if not run.results.downstream]
+    if untested and tested:
+        found.append(f"Not tested on labelled films: {', '.join(untested)}.")
+    return [difference for difference in found if difference]
 
 
 def comparison_table(runs: Sequence[NamedRun]) -> Table:
@@ -111,13 +113,11 @@ def _content(runs: Sequence[NamedRun]) -> dict[str, Any]:
     # imported here: matplotlib is slow, and a check of arguments needs none
     from medi2i.report.usefulness_figures import forest, gap_bar
 
-    bars = [
-        bar for run in runs if (bar := gap_bar(run.name, run.results.gap_closed, adapter=True)) is not None
-    ]
+    bars = [bar for run in runs if (bar := gap_bar(run.name, _gap_of(run.results), adapter=True)) is not None]
     over = ", ".join(
         f"{run.name} {patients_words(gap.n_patients)} and {counted(gap.n_seeds, 'seed')}"
         for run in runs
-        if (gap := run.results.gap_closed) is not None and gap.estimate is not None
+        if (gap := _gap_of(run.results)) is not None and gap.estimate is not None
     )
     without = [run.name for run in runs if run.name not in {bar.name for bar in bars}]
     return {
@@ -135,8 +135,10 @@ def _content(runs: Sequence[NamedRun]) -> dict[str, Any]:
 
 
 def _cells(results: Results) -> tuple[str, ...]:
-    row, gap, where = adapter_row(results), results.gap_closed, standing(results)
-    least = least_kept(results.preservation) if results.preservation else None
+    where, gap = standing(results), _gap_of(results)
+    invalid = _is_invalid(results)
+    row = None if invalid else adapter_row(results)
+    least = least_kept(results.preservation) if results.preservation and not invalid else None
     verdict = results.verdict.name if results.verdict else "not evaluated"
     kept = results.structure.translated.gradient_correlation.median
     return (
@@ -157,8 +159,19 @@ def _two_lines(value: str) -> str:
 
 
 def _why_none(runs: Sequence[NamedRun], name: str) -> str:
-    gap = next(run.results.gap_closed for run in runs if run.name == name)
-    return "not measured" if gap is None else gap.refused or "undefined"
+    results = next(run.results for run in runs if run.name == name)
+    if _is_invalid(results):
+        return "the verdict is INVALID"
+    return "not measured" if results.gap_closed is None else results.gap_closed.refused or "undefined"
+
+
+def _gap_of(results: Results) -> GapClosed | None:
+    """What a run may be shown with: of an INVALID one no number is worth anything."""
+    return None if _is_invalid(results) else results.gap_closed
+
+
+def _is_invalid(results: Results) -> bool:
+    return results.verdict is not None and results.verdict.name == "INVALID"
 
 
 def _unproven(runs: Sequence[NamedRun]) -> str:
@@ -169,41 +182,43 @@ def _unproven(runs: Sequence[NamedRun]) -> str:
     return "Films are compared by their numbers alone: equal numbers do not prove equal films."
 
 
-def _films(results: Results) -> str:
-    if (downstream := results.downstream) is None:
-        return "none measured"
+def _difference(title: str, values: Mapping[str, str]) -> str:
+    """`Seeds differ: a, b: 0; c: 1.`, runs with one value together; empty where all have the same."""
+    groups: dict[str, list[str]] = {}
+    for name, value in values.items():
+        groups.setdefault(value, []).append(name)
+    if len(groups) < 2:
+        return ""
+    said = "; ".join(f"{', '.join(names)}: {value}" for value, names in groups.items())
+    return f"{title} differ. {said}."
+
+
+def _films(downstream: Downstream) -> str:
     films = downstream.films
     text = f"{counted(films.n_images, 'film')} of {patients_words(films.n_patients)}"
     return f"{text}, structures {', '.join(films.structures)}"
 
 
-def _folds(results: Results) -> str:
-    if (downstream := results.downstream) is None:
-        return "none measured"
+def _folds(downstream: Downstream) -> str:
     known = downstream.settings.folds_hash
     return counted(downstream.settings.folds, "fold") + (f" ({known[:12]})" if known else "")
 
 
-def _seeds(results: Results) -> str:
-    return ", ".join(map(str, results.downstream.settings.seeds)) if results.downstream else "none measured"
+def _seeds(downstream: Downstream) -> str:
+    return ", ".join(map(str, downstream.settings.seeds))
 
 
-def _labels(results: Results) -> str:
-    if (downstream := results.downstream) is None:
-        return "none measured"
+def _labels(downstream: Downstream) -> str:
     labels = downstream.labels
     conventions = f"{labels.source_convention or 'not stated'} and {labels.target_convention or 'not stated'}"
     joined = ", ".join(f"{name} = {' + '.join(parts)}" for name, parts in labels.map.items())
-    return f"{conventions}; {joined}"
+    return f"{conventions}, {joined}"
 
 
-def _scoring(results: Results) -> str:
-    if (downstream := results.downstream) is None:
-        return "none measured"
+def _scoring(downstream: Downstream) -> str:
     settings = downstream.settings
-    return f"{settings.segmenter}, NSD at {settings.tolerance:g} {settings.unit}" + (
-        ", transductive" if settings.transductive else ""
-    )
+    text = f"{settings.segmenter}, NSD at {settings.tolerance:g} {settings.unit}"
+    return f"{text}, transductive" if settings.transductive else text
 
 
 def _domains(results: Results) -> str:
@@ -213,9 +228,8 @@ def _domains(results: Results) -> str:
     )
 
 
-# What has to be the same for numbers of two runs to be compared, by its name in a sentence.
-_CONDITIONS: dict[str, Callable[[Results], str]] = {
-    "Data": _domains,
+# What has to be the same for scores of two runs to be compared, by its name in a sentence.
+_CONDITIONS: dict[str, Callable[[Downstream], str]] = {
     "Labelled films": _films,
     "Folds": _folds,
     "Seeds": _seeds,

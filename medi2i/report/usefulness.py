@@ -68,13 +68,11 @@ def difference_table(downstream: Downstream) -> Table:
     """Every row against source only: difference, test, effect, and gap closed; scores of single seeds."""
     rows = [_difference_row(row) for row in downstream.rows]
     columns = (
-        "", "Difference in Dice", "p", "p, Holm", "Effect", "Patients", "Gap closed (%)", "Dice of each seed",
-        "Pixel acc.", "Class acc.", "Class IoU",
+        "", "Difference in Dice", "p", "p, Holm", "Effect", "Patients", "Gap closed (%)",
     )  # fmt: skip
     notes = [
         "Against source only, the same films: p by Wilcoxon's signed ranks on patients, then Holm's "
-        "correction for all rows; effect is the rank-biserial correlation, −1 to 1. The last three columns "
-        "are the FCN-score.",
+        "correction for all rows; effect is the rank-biserial correlation, −1 to 1.",
     ]
     refused = [
         f"{row.name}: {row.gap_closed.refused}"
@@ -84,6 +82,14 @@ def difference_table(downstream: Downstream) -> Table:
     if refused:
         notes.append(sentence(f"Gap closed is refused for {'; '.join(refused)}"))
     return Table(columns, (Section("", tuple(rows)),), tuple(notes))
+
+
+def pixel_table(downstream: Downstream) -> Table:
+    """Dice of each seed, and the FCN-score."""
+    columns = ("", "Dice of each seed", "Pixel accuracy", "Class accuracy", "Class IoU")
+    seeds = ", ".join(map(str, downstream.settings.seeds))
+    note = f"Seeds {seeds}, in this order. Accuracies and IoU (no unit) are the FCN-score of all films."
+    return Table(columns, (Section("", tuple(_pixel_row(row) for row in downstream.rows)),), (note,))
 
 
 def structure_tables(downstream: Downstream) -> Table:
@@ -157,7 +163,7 @@ def describe_labels(downstream: Downstream) -> str:
 def _score_columns(downstream: Downstream) -> tuple[str, ...]:
     settings = downstream.settings
     tolerance = f"NSD at {settings.tolerance:g} {settings.unit}"
-    return ("Dice", "Dice, don't-care", tolerance, f"HD95 ({settings.unit})", f"ASSD ({settings.unit})")
+    return ("Dice", "Dice with don't-care", tolerance, f"HD95 ({settings.unit})", f"ASSD ({settings.unit})")
 
 
 def _mean_row(row: DownstreamRow, unit: str) -> Row:
@@ -186,16 +192,17 @@ def _structure_cells(scores: StructureScores, unit: str, thin: bool) -> tuple[st
 
 
 def _difference_row(row: DownstreamRow) -> Row:
-    gap, fcn = row.gap_closed, row.fcn_score
+    gap = row.gap_closed
     closed = UNDEFINED if gap is None or gap.estimate is None else fixed(100 * gap.estimate, 0)
     if gap is not None and gap.low is not None and gap.high is not None:
         closed += f"\n{span(100 * gap.low, 100 * gap.high, 0)}"
-    accuracies = (
-        (UNDEFINED,) * 3
-        if fcn is None
-        else tuple(fixed(value, 3) for value in (fcn.pixel_accuracy, fcn.class_accuracy, fcn.class_iou))
-    )
-    cells = (*_against_cells(row.versus_source), closed, _seeds(row.per_seed_dice), *accuracies)
+    return Row(row.name, (*_against_cells(row.versus_source), closed), own=row.adapter)
+
+
+def _pixel_row(row: DownstreamRow) -> Row:
+    fcn = row.fcn_score
+    found = (None,) * 3 if fcn is None else (fcn.pixel_accuracy, fcn.class_accuracy, fcn.class_iou)
+    cells = (_seeds(row.per_seed_dice), *(fixed(value, 3) for value in found))
     return Row(row.name, cells, own=row.adapter)
 
 

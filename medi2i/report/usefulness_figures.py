@@ -90,8 +90,9 @@ def _paint_forest(figure: Figure, bars: Sequence[Bar]) -> None:
             [y],
             marker="o" if bar.adapter else "s",
             markersize=8 if bar.adapter else 7,
+            linestyle="none",
+            color=color,
             markerfacecolor=color if bar.adapter else "none",
-            markeredgecolor=color,
         )
         if bar.estimate != _within(bar.estimate):
             axes.annotate(

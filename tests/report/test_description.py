@@ -28,7 +28,7 @@ def test_a_good_run_is_said_to_be_nearer_with_structure_kept(results):
     assert masks == "240 masks carried along, byte for byte the same."
     assert len(cautions) == 1
     assert "Distance never ranks methods" in cautions[0]
-    assert "That is measured by `medi2i evaluate RUN --target-labels DIR`." in cautions[0]
+    assert "That is measured by medi2i evaluate RUN --target-labels DIR." in cautions[0]
 
 
 def test_the_position_is_measured_from_the_floor(results):
