@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from medi2i.drr.phantom import PhantomConfig, write_phantom_dataset
     from medi2i.io import read_radiograph
     from medi2i.rendering import DRRConfig, render_drrs
-    from medi2i.report import write_report
+    from medi2i.report import write_comparison, write_report
     from medi2i.translation import translate
 
 _HOMES = {
@@ -36,6 +36,7 @@ _HOMES = {
     "render_drrs": "medi2i.rendering",
     "translate": "medi2i.translation",
     "write_phantom_dataset": "medi2i.drr.phantom",
+    "write_comparison": "medi2i.report",
     "write_report": "medi2i.report",
 }
 
@@ -51,6 +52,7 @@ __all__ = [
     "read_radiograph",
     "render_drrs",
     "translate",
+    "write_comparison",
     "write_phantom_dataset",
     "write_report",
 ]
