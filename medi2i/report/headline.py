@@ -8,7 +8,7 @@ from medi2i.report.results import Results
 from medi2i.report.schema.controls import Controls
 from medi2i.report.schema.preservation import Preservation, StructureShare
 from medi2i.report.schema.verdict import GapClosed, Verdict
-from medi2i.report.wording import counted, gap_words, patients_words, sentence, share_words
+from medi2i.report.wording import counted, gap_words, patients_words, sentence, share_words, signed
 
 EVALUATE = "medi2i evaluate RUN --target-labels DIR"
 # What each word means to who has to decide, whatever the numbers.
@@ -54,6 +54,7 @@ class Headline:
         kind: which of the five looks it has.
         meaning: what the word means, one sentence.
         reason: the rule's numbers.
+        difference: of the two rows compared, with its unit; empty where it did not come to that.
         cautions: each as one sentence.
         facts: gap closed, anatomy, controls; none of them where the verdict is INVALID.
     """
@@ -62,6 +63,7 @@ class Headline:
     kind: str
     meaning: str
     reason: str
+    difference: str
     cautions: tuple[str, ...]
     facts: tuple[Fact, ...]
 
@@ -76,6 +78,7 @@ def headline(results: Results) -> Headline | None:
         _KINDS[verdict.name],
         _MEANINGS[verdict.name] + _better(verdict),
         reason_of(verdict),
+        _difference(verdict),
         tuple(map(sentence, verdict.cautions)),
         shown,
     )
@@ -93,6 +96,15 @@ def least_kept(preservation: Preservation) -> StructureShare | None:
     """The structure with the smallest share of images certified; None where no share is defined."""
     known = [item for item in preservation.structures if item.share.estimate is not None]
     return min(known, key=lambda item: item.share.estimate or 0.0, default=None)
+
+
+def _difference(verdict: Verdict) -> str:
+    found = verdict.difference
+    if verdict.name == "INVALID" or found is None or found.estimate is None:
+        return ""
+    known = found.low is not None and found.high is not None
+    ends = f"95 % interval {signed(found.low, 3)} to {signed(found.high, 3)}" if known else "no interval"
+    return f"In mean Dice {signed(found.estimate, 3)} ({ends}; {patients_words(found.n_patients)})."
 
 
 def _better(verdict: Verdict) -> str:

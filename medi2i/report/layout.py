@@ -17,10 +17,11 @@ def render(name: str, content: Mapping[str, Any]) -> str:
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        loader=jinja2.FunctionLoader(_read),
+        loader=jinja2.FunctionLoader(read_part),
     )
-    return environment.get_template(name).render(content, style=_read("page.css"))
+    return environment.get_template(name).render(content, style=read_part("page.css"))
 
 
-def _read(name: str) -> str:
+def read_part(name: str) -> str:
+    """The text of a template or style sheet of this folder."""
     return resources.files("medi2i.report").joinpath(name).read_text(encoding="utf-8")

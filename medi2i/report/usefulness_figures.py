@@ -111,8 +111,12 @@ def budget_figure(downstream: Downstream) -> Drawing | None:
     """Mean Dice by the number of labelled target patients; None below two points."""
     lines = [
         (title, key, points)
-        for title, key, adapter in (("with the adapter", "translated", True), ("without", "identity", False))
-        if (points := _budget_points(downstream.budget, adapter))
+        for title, key in (
+            ("with the adapter", "translated"),
+            ("without", "identity"),
+            ("oracle", "histogram"),
+        )
+        if (points := _budget_points(downstream.budget, title))
     ]
     if sum(len(points) for _, _, points in lines) < 2:
         return None
@@ -130,7 +134,7 @@ def budget_figure(downstream: Downstream) -> Drawing | None:
         axes.set_xticks(sorted({point.labelled_patients for _, _, points in lines for point in points}))
         axes.set_xlabel("labelled target patients")
         axes.set_ylabel("mean Dice (no unit)")
-        figure.legend(loc="outside upper left", ncols=2, borderaxespad=0, handletextpad=0.4)
+        figure.legend(loc="outside upper left", ncols=3, borderaxespad=0, handletextpad=0.4)
 
     said = "; ".join(
         f"{title}: "
@@ -203,8 +207,11 @@ def _look(results: Results) -> tuple[str, dict[str, float]]:
     }
 
 
-def _budget_points(budget: Sequence[BudgetPoint], adapter: bool) -> list[BudgetPoint]:
-    known = [point for point in budget if point.adapter is adapter and point.dice.estimate is not None]
+def _budget_points(budget: Sequence[BudgetPoint], title: str) -> list[BudgetPoint]:
+    def line_of(point: BudgetPoint) -> str:
+        return "oracle" if point.row == "oracle" else "with the adapter" if point.adapter else "without"
+
+    known = [point for point in budget if line_of(point) == title and point.dice.estimate is not None]
     return sorted(known, key=lambda point: point.labelled_patients)
 
 

@@ -120,6 +120,7 @@ DOWNSTREAM: dict[str, Any] = {
         for adapter, name, points in (
             (False, "few-shot", {0: 0.70, 5: 0.83, 10: 0.88, 20: 0.92}),
             (True, "adapter, few-shot", {0: 0.75, 5: 0.87, 10: 0.90, 20: 0.93}),
+            (False, "oracle", {20: 0.95}),
         )
         for n, dice in points.items()
     ],

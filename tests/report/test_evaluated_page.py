@@ -11,7 +11,7 @@ from evaluated import evaluated
 from plain_run import RESULTS, write_run
 
 from medi2i.report import control_figures, figures, usefulness_figures, write_comparison, write_report
-from medi2i.report.layout import _read
+from medi2i.report.layout import read_part
 
 _VOID = {"meta", "img", "br", "hr", "input", "link"}
 _WCAG_TEXT, _WCAG_GRAPHICS = 4.5, 3.0
@@ -258,7 +258,7 @@ def test_contrast_is_that_of_a_known_pair():
 
 
 def test_text_and_marks_stand_out_from_their_ground_by_day_and_by_night():
-    themes = re.findall(r":root \{([^}]*)\}", _read("page.css"))
+    themes = re.findall(r":root \{([^}]*)\}", read_part("page.css"))
     colors = [dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", theme)) for theme in themes]
     assert len(colors) == 2 and colors[0].keys() == colors[1].keys()
     for theme in colors:

@@ -77,6 +77,14 @@ def test_cautions_stand_once_though_the_reason_ends_with_them(evaluation):
     assert (found.reason, found.cautions) == ("A wins.", ("Few patients.", "One seed."))
 
 
+def test_the_difference_is_said_with_its_unit(evaluation):
+    found = headline_of(evaluation)
+    assert found.difference == "In mean Dice +0.020 (95 % interval +0.008 to +0.032; 30 patients)."
+    evaluation["verdict"]["difference"] |= {"low": None, "high": None, "n_patients": None}
+    assert headline_of(evaluation).difference == "In mean Dice +0.020 (no interval; patients unknown)."
+    assert headline_of(named(evaluation, "INVALID")).difference == ""
+
+
 def test_in_words_the_verdict_comes_first_and_its_cautions_before_the_others(evaluation):
     first, *rest = describe(evaluation)
     assert first.startswith("Verdict: use with care. 'adapter + framing")

@@ -114,6 +114,7 @@ def test_figures_say_in_words_what_they_show_and_name_n_and_unit(evaluation):
     assert f"adapter + {BEST} 80 % (70 to 90)" in gap.words
     assert "30 films, 30 patients, 3 seeds. Without a share: histogram." in gap.caption
     assert "with the adapter: 0 labelled 0.750, 5 labelled 0.870" in budget.words
+    assert "oracle: 20 labelled 0.950." in budget.words
     assert "30 films" in budget.caption and "no unit" in budget.caption
     # gradient correlation 0.91; mean Dice of the adapter 0.75 - 0.02; position (1 - 0) / (4 - 0)
     assert (
