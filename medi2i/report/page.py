@@ -15,6 +15,7 @@ from medi2i.report.pictures import inline_kept, inline_worst
 from medi2i.report.readers import describe_readers, reader_table
 from medi2i.report.realism import realism_table
 from medi2i.report.results import Results, read_results
+from medi2i.report.schema.downstream import Downstream
 from medi2i.report.spreadsheets import write_tables
 from medi2i.report.wording import gap_words, method_name, moment
 
@@ -72,7 +73,7 @@ def _measured(results: Results) -> dict[str, Any]:
 def _evaluated(results: Results) -> dict[str, Any]:
     """What the page shows of a run that `medi2i evaluate` measured; parts that it lacks are None."""
     from medi2i.report.control_figures import dose_figure
-    from medi2i.report.usefulness_figures import budget_figure, gap_figure, trade_off_figure
+    from medi2i.report.usefulness_figures import trade_off_figure
 
     downstream, preservation, controls = results.downstream, results.preservation, results.controls
     content: dict[str, Any] = {
@@ -83,22 +84,10 @@ def _evaluated(results: Results) -> dict[str, Any]:
         "gap": _gap(results),
         "trade_off_figure": trade_off_figure(results),
         "realism": realism_table(results.realism, results.run.method) if results.realism else None,
-        "downstream": None,
+        "downstream": _downstream(downstream) if downstream else None,
         "preservation": None,
         "controls": None,
     }
-    if downstream:
-        content["gap_figure"] = gap_figure(downstream)
-        content["budget_figure"] = budget_figure(downstream)
-        content["downstream"] = {
-            "words": usefulness.describe_films(downstream),
-            "mean": usefulness.mean_table(downstream),
-            "difference": usefulness.difference_table(downstream),
-            "structures": usefulness.structure_tables(downstream),
-            "pixels": usefulness.pixel_table(downstream),
-            "labels": usefulness.label_table(downstream),
-            "label_words": usefulness.describe_labels(downstream),
-        }
     if preservation:
         content["preservation"] = {
             "words": anatomy.describe_anatomy(preservation, controls),
@@ -114,6 +103,23 @@ def _evaluated(results: Results) -> dict[str, Any]:
             "figure": dose_figure(controls),
         }
     return content
+
+
+def _downstream(downstream: Downstream) -> dict[str, Any]:
+    """Words, tables and figures of the films."""
+    from medi2i.report.usefulness_figures import budget_figure, gap_figure
+
+    return {
+        "words": usefulness.describe_films(downstream),
+        "mean": usefulness.mean_table(downstream),
+        "difference": usefulness.difference_table(downstream),
+        "structures": usefulness.structure_tables(downstream),
+        "pixels": usefulness.pixel_table(downstream),
+        "labels": usefulness.label_table(downstream),
+        "label_words": usefulness.describe_labels(downstream),
+        "gap_figure": gap_figure(downstream),
+        "budget_figure": budget_figure(downstream),
+    }
 
 
 def _gap(results: Results) -> str:

@@ -19,6 +19,7 @@ from medi2i.report.wording import counted, fixed, patients_words, row_name, span
 _LABEL_WIDTH = 36  # characters of a row's name on one line
 _ROW_INCHES = 0.27
 _SPAN = (-150.0, 160.0)  # per cent of the gap that are drawn; beyond is said in words
+_BUDGET_LINES = {"with the adapter": "translated", "without": "identity", "oracle": "histogram"}
 _ROW_OF = {"identity": "source only", "histogram": "histogram", "translated": "adapter"}
 
 
@@ -111,11 +112,7 @@ def budget_figure(downstream: Downstream) -> Drawing | None:
     """Mean Dice by the number of labelled target patients; None below two points."""
     lines = [
         (title, key, points)
-        for title, key in (
-            ("with the adapter", "translated"),
-            ("without", "identity"),
-            ("oracle", "histogram"),
-        )
+        for title, key in _BUDGET_LINES.items()
         if (points := _budget_points(downstream.budget, title))
     ]
     if sum(len(points) for _, _, points in lines) < 2:
