@@ -88,7 +88,7 @@ def pixel_table(downstream: Downstream) -> Table:
     """Dice of each seed, and the FCN-score."""
     columns = ("", "Dice of each seed", "Pixel accuracy", "Class accuracy", "Class IoU")
     seeds = ", ".join(map(str, downstream.settings.seeds))
-    note = f"Seeds {seeds}, in this order. Accuracies and IoU (no unit) are the FCN-score of all films."
+    note = f"Seeds in this order: {seeds}. Accuracies and IoU (no unit) are the FCN-score of all films."
     return Table(columns, (Section("", tuple(_pixel_row(row) for row in downstream.rows)),), (note,))
 
 
