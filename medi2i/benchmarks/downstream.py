@@ -12,13 +12,12 @@ from pydantic import Field
 from medi2i.benchmarks.finished import FinishedRun
 from medi2i.benchmarks.folders import Folders
 from medi2i.benchmarks.measure import Measured, MeasureSettings, mean_values
-from medi2i.benchmarks.segmenters import SegmenterChoice, segment_image
 from medi2i.data.dataset_folder import DatasetFolder, DatasetItem, discover
 from medi2i.data.manifest import load_masks, load_radiograph
 from medi2i.errors import UsageError
 from medi2i.image import Radiograph
 from medi2i.metrics.overlap import dice
-from medi2i.segmentation import load_segmenter, train_segmenter
+from medi2i.segmentation import SegmenterChoice, load_segmenter, segment_image, train_segmenter
 
 
 class DownstreamMeasure(MeasureSettings):
