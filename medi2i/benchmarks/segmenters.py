@@ -12,6 +12,7 @@ from medi2i.data.dataset_folder import IMAGES, MASKS, VALID, DatasetItem, discov
 from medi2i.errors import UsageError
 from medi2i.io.atomic import replace_folder_atomically
 
+
 def require_splits(folder: Path) -> None:
     """Refuse a data set whose test patients would differ between runs: a segmenter of all runs saw some.
 
