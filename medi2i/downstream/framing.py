@@ -11,7 +11,7 @@ from medi2i.data.dataset_folder import metadata_root
 from medi2i.data.settings import FramingConfig
 from medi2i.data.table_files import read_json
 from medi2i.downstream.material import Material
-from medi2i.errors import NothingUsableError
+from medi2i.errors import NothingUsableError, UsageError
 from medi2i.evaluation import Domains
 from medi2i.io.atomic import write_text_atomically
 from medi2i.segmentation.framing import CropFraming, FramingFile, fit_crop_framing
@@ -53,7 +53,7 @@ def choose_framing(
     if asked in ("auto", "fit"):
         try:
             return _fit_once(material, domains, target, out)
-        except NothingUsableError as error:
+        except (NothingUsableError, UsageError) as error:  # the latter: images too small to be compared
             if asked == "fit":
                 raise
             return CropFraming(small, f"the segmenter's own, small: no fit to the target ({error.found})")

@@ -113,13 +113,13 @@ def measure_downstream(
         total = len(domains.source) + len(domains.target) + len(folder.items)
         with _ticking("checking the films", total, ground) as tick:
             seen = check_films(folder, domains, (source, target), transductive=config.transductive, tick=tick)
-        _train(ground, rows)
+        train_unlabelled(ground, rows)
         with _ticking("reading the films", len(folder.items), ground) as tick:
             found = read_films(folder, labels, tick)
         return _test(Testing(ground, found, way_back), rows, given, transductive=seen)
 
 
-def _train(ground: Ground, rows: Sequence[Row]) -> None:
+def train_unlabelled(ground: Ground, rows: Sequence[Row]) -> None:
     """All segmenters without a target label."""
     wanted = [
         (row, seed) for seed in ground.config.seeds for row in rows if row.trained and row.labelled == 0
