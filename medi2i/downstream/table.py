@@ -248,7 +248,7 @@ def label_budget(
     ]
 
 
-def mean_defined(values: Float64[np.ndarray, "S F K"]) -> Float64[np.ndarray, "S F"]:
+def mean_defined(values: Float64[np.ndarray, "*B K"]) -> Float64[np.ndarray, "*B"]:
     """Mean over the structures for which a film has a value; NaN without any."""
     defined = ~np.isnan(values)
     counts = defined.sum(axis=-1)

@@ -8,8 +8,9 @@ import torch
 from medi2i.adapters import HistogramConfig, IdentityConfig
 from medi2i.data.manifest import load_radiograph
 from medi2i.downstream import DownstreamConfig, job, trainings
-from medi2i.downstream.films import find_films
+from medi2i.downstream.films import find_films, read_films
 from medi2i.downstream.framing import choose_framing
+from medi2i.downstream.given import find_predictions
 from medi2i.downstream.labels import match_labels
 from medi2i.downstream.material import gather_source
 from medi2i.downstream.translation import film_translation
@@ -102,7 +103,9 @@ def test_a_translation_that_changes_nothing_scores_as_the_rows_below_it(measured
     rows = by_name(measured[1])
     for name, row in rows.items():
         if row["base"] is not None and row["protocol"] == "train-on-translated" and "few" not in name:
-            assert row["mean"]["dice"] == rows[row["base"]]["mean"]["dice"], name
+            # written at 16 bit and cut at the percentiles of its domain, it is nearly the same image
+            own, base = (rows[key]["mean"]["dice"]["estimate"] for key in (name, row["base"]))
+            assert own == pytest.approx(base, abs=0.02), name
 
 
 def test_the_verdict_takes_rows_without_target_labels(measured):
@@ -164,28 +167,39 @@ def test_a_stop_is_heard_and_the_training_goes_on_from_its_checkpoint(run, tmp_p
     assert [row["name"] for row in whole.facts["rows"]][:2] == ["source only", "histogram"]
 
 
-def test_masks_of_another_tool_are_a_row_and_their_faults_are_named(run, tmp_path):
-    given = tmp_path / "tool"
+def test_masks_of_another_tool_are_a_row_and_their_faults_are_named(run, measured, tmp_path):
+    given, settings = tmp_path / "tool", run.config(few_shot=[0, 2], protocol="both")
     shutil.copytree(run.films / "masks", given / "masks")
     shutil.copy(run.films / "dataset.json", given)
-    config, out = run.config(framing="none", folds=3), tmp_path / "out"
-    rows = by_name(run.measure(config, out, extra={"a tool": given}))
-    assert rows["a tool"]["mean"]["dice"]["estimate"] == 1
-    assert rows["a tool"]["protocol"] == "given"
-    assert rows["a tool"]["per_seed_dice"] == [1]
+
+    def add(name, folder):
+        return run.measure(settings, measured[0], translate_films=turned, extra={name: folder})
+
+    row = by_name(add("a tool", given))["a tool"]
+    assert row["mean"]["dice"]["estimate"] == 1
+    assert (row["protocol"], row["per_seed_dice"]) == ("given", [1])
     with pytest.raises(UsageError, match="name of a row"):
-        run.measure(config, out, extra={"Oracle": given})
+        add("Oracle", given)
     with pytest.raises(UsageError, match="no folder 'masks'"):
-        run.measure(config, out, extra={"a tool": tmp_path})
-    write_mask_folder(given / "masks" / "film_60", np.zeros((2, 8, 8), dtype=bool), NAMES)
-    with pytest.raises(MaskMismatchError, match="8 rows x 8"):
-        run.measure(config, out, extra={"a tool": given})
-    shutil.rmtree(given / "masks" / "film_60")
-    with pytest.raises(MaskMismatchError, match=r"no mask of the film film_60\.png"):
-        run.measure(config, out, extra={"a tool": given})
+        add("a tool", tmp_path)
     (given / "dataset.json").write_text(json.dumps({"structures": ["Inner ", "outer"]}))
     with pytest.raises(MaskMismatchError, match="the nearest is 'Inner '"):
-        run.measure(config, out, extra={"a tool": given})
+        add("a tool", given)
+
+
+def test_masks_of_another_tool_have_to_fit_every_film(run, tmp_path):
+    films = read_films(find_films(run.films), match_labels(NAMES, NAMES, {}), lambda: None)
+    shutil.copytree(run.films / "masks", tmp_path / "masks")
+    given = find_predictions("a tool", tmp_path, films.labels)
+    assert given.structures == NAMES  # by the names of its files
+    film, radiograph = films.films[0], load_radiograph(films.films[0].item)
+    assert np.array_equal(given.answer(film, radiograph), films.masks(film))
+    write_mask_folder(tmp_path / "masks" / "film_60", np.zeros((2, 8, 8), dtype=bool), NAMES)
+    with pytest.raises(MaskMismatchError, match="8 rows x 8"):
+        given.answer(film, radiograph)
+    shutil.rmtree(tmp_path / "masks" / "film_60")
+    with pytest.raises(MaskMismatchError, match=r"no mask of the film film_60\.png"):
+        given.answer(film, radiograph)
 
 
 def test_one_patient_has_no_oracle_and_no_interval(run, tmp_path):
