@@ -19,7 +19,7 @@ from medi2i.downstream.given import Predictions, find_predictions
 from medi2i.downstream.ground import Ground, find_labels
 from medi2i.downstream.labels import measure_ceiling
 from medi2i.downstream.leaks import check_films
-from medi2i.downstream.rows import ORACLE, Row, label_starts, plan_rows
+from medi2i.downstream.rows import ORACLE, Row, label_starts, plan_rows, slug_of
 from medi2i.downstream.settings import DownstreamConfig
 from medi2i.downstream.table import Table, label_budget
 from medi2i.downstream.testing import Testing
@@ -195,7 +195,7 @@ def _compose(
     table: Table, testing: Testing, starts: Sequence[Row], *, transductive: bool, notes: Sequence[str]
 ) -> dict[str, Any]:
     ground, films = testing.ground, table.films
-    labels, config = ground.labels, ground.config
+    labels = ground.labels
     ceiling, note = measure_ceiling(ground.domains, labels)
     described = table.describe()
     has_oracle = any(row["name"] == ORACLE for row in described)
@@ -226,7 +226,6 @@ def _compose(
         ),
         "mirrored": None if mirrored is None else table.summarize(mirrored),
         "notes": list(notes),
-        "config": config.model_dump(mode="json"),
     }
 
 
@@ -238,7 +237,7 @@ def _settings(ground: Ground, films: Films, *, transductive: bool) -> dict[str, 
         "folds": min(config.folds, films.n_patients),
         "few_shot": list(config.few_shot),
         "protocols": list(config.protocols),
-        "segmenter": " ".join((config.segmenter.config, *config.segmenter.set)),
+        "segmenter": " ".join((Path(config.segmenter.config).name, *config.segmenter.set)),
         "transductive": transductive,
         "tolerance": config.tolerance_mm if in_mm else config.tolerance_px,
         "unit": films.unit,
@@ -264,7 +263,7 @@ def _way_back(translate_films: Translator | FilmTranslation | None) -> FilmTrans
 def _require_names(rows: Sequence[Row], given: Sequence[Predictions]) -> None:
     taken = {row.slug for row in rows}
     for predictions in given:
-        slug = Row(predictions.name).slug
+        slug = slug_of(predictions.name)
         if not slug or slug in taken:
             raise UsageError(
                 f"--add {predictions.name}={predictions.folder}",

@@ -65,7 +65,7 @@ class Row:
     @property
     def slug(self) -> str:
         """Its name as a folder."""
-        return re.sub(r"[^a-z0-9]+", "_", self.name.lower()).strip("_")
+        return slug_of(self.name)
 
     @property
     def trained_on(self) -> str:
@@ -80,6 +80,11 @@ class Row:
         if self.labelled:
             words += f"; then the labels of {self.labelled} target patient(s) of the other folds"
         return words
+
+
+def slug_of(name: str) -> str:
+    """A row's name as a folder."""
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
 def plan_rows(config: DownstreamConfig, *, way_back: bool) -> tuple[Row, ...]:

@@ -133,7 +133,7 @@ class Testing:
         else:
             patients = draw_patients(patients, row.labelled, seed=seed, fold=fold)
             config = tune(adapt_segmenter(config, row, ground.framing.framing), ground.config.tuning)
-            begins = model_folder(ground.out, Row(str(row.begins)), seed)
+            begins = model_folder(ground.out, str(row.begins), seed)
         material = self._material
         return ground.trainings.train(
             row,
@@ -146,7 +146,7 @@ class Testing:
         )
 
     def _part(self, row: Row, seed: int, *, other: bool) -> Part:
-        model = model_folder(self.ground.out, Row(row.model) if row.model else row, seed)
+        model = model_folder(self.ground.out, row.model or row.name, seed)
         key = read_mark(model)
         if row.model:
             key = f"{key}|{self.ground.translated_by}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from medi2i.config import dump_config
-from medi2i.downstream.rows import Row
+from medi2i.downstream.rows import Row, slug_of
 from medi2i.downstream.settings import FewShotConfig
 from medi2i.io.atomic import write_text_atomically
 from medi2i.segmentation import SegmenterConfig
@@ -65,7 +65,7 @@ class Trainings:
             InterruptedRunError, NonFiniteLossError, CheckpointError: as `train_segmenter`.
         """
         config = config.model_copy(update={"seed": seed})
-        folder = model_folder(self.out, row, seed, fold)
+        folder = model_folder(self.out, row.name, seed, fold)
         start = "" if init_from is None else read_mark(init_from)
         facts = [dump_config(config), digest, fingerprint(images, films.rows if films else ()), start]
         mark = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
@@ -92,9 +92,9 @@ def read_mark(model: Path) -> str:
     return path.read_text(encoding="utf-8") if path.is_file() else ""
 
 
-def model_folder(out: Path, row: Row, seed: int, fold: int | None = None) -> Path:
-    """Where the segmenter of a row is."""
-    folder = out / FOLDER / row.slug / f"seed{seed}"
+def model_folder(out: Path, row: str, seed: int, fold: int | None = None) -> Path:
+    """Where the segmenter of a row is, given its name."""
+    folder = out / FOLDER / slug_of(row) / f"seed{seed}"
     return folder if fold is None else folder / f"fold{fold}"
 
 

@@ -188,6 +188,20 @@ def test_gap_closed_tests_and_holm_are_over_patients_and_seeds(many):
     ]
 
 
+def test_labels_fit_their_own_films_better_than_those_of_others_by_patient_and_seed(many):
+    films = replace(many, films=tuple(replace(film, patient=k // 6) for k, film in enumerate(many.films)))
+    rows = [(Row("framing + randomisation"), np.full((2, 12), 0.7)), (Row("oracle"), np.full((2, 12), 0.9))]
+    table = made_up(films, rows)
+    other = MEASURES.index("dice_other")
+    assert table.own_minus_other() is None
+    table.results[0].values[..., other] = 0.6
+    assert table.own_minus_other() == pytest.approx(np.full((2, 2), 0.1))  # no other row was compared
+    table.results[1].values[0, :6, :, other] = 0.5
+    table.results[1].values[0, 6:, :, other] = 0.4
+    table.results[1].values[1, :, :, other] = 0.9
+    assert table.own_minus_other() == pytest.approx(np.array([[0.4, 0.0], [0.5, 0.0]]))
+
+
 def test_a_gap_that_may_be_none_is_refused_in_words(many):
     source = np.stack([0.6 + SPREAD])
     table = made_up(
