@@ -12,13 +12,14 @@ from pydantic import Field
 from medi2i.benchmarks.finished import FinishedRun
 from medi2i.benchmarks.folders import Folders
 from medi2i.benchmarks.measure import Measured, MeasureSettings, mean_values
-from medi2i.benchmarks.segmenters import SegmenterChoice, segment_image
 from medi2i.data.dataset_folder import DatasetFolder, DatasetItem, discover
 from medi2i.data.manifest import load_masks, load_radiograph
+from medi2i.downstream.labels import Labels
+from medi2i.downstream.table import mean_defined
 from medi2i.errors import UsageError
 from medi2i.image import Radiograph
 from medi2i.metrics.overlap import dice
-from medi2i.segmentation import load_segmenter, train_segmenter
+from medi2i.segmentation import SegmenterChoice, load_segmenter, segment_image, train_segmenter
 
 
 class DownstreamMeasure(MeasureSettings):
@@ -98,14 +99,10 @@ class DownstreamMeasure(MeasureSettings):
         radiograph: Radiograph,
         films: DatasetFolder,
     ) -> dict[str, float]:
+        labels = Labels(self.structures)
         masks = load_masks(Path(item.mask or ""), films.structures, found.shape[1:])
-        true = np.stack([masks[films.structures.index(name)] for name in self.structures])
-        answer = np.stack(
-            [found[[names.index(part) for part in parts]].any(axis=0) for parts in self.structures.values()]
-        )
-        scores = dice(answer, true, radiograph.valid)
-        defined = scores[~np.isnan(scores)]
-        mean = float(defined.mean()) if defined.size else float("nan")
+        scores = dice(labels.unite(found, names), labels.choose(masks, films.structures), radiograph.valid)
+        mean = float(mean_defined(scores))
         return {"dice": mean} | {
             f"dice_{name}": float(score) for name, score in zip(self.structures, scores, strict=True)
         }

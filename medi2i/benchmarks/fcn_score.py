@@ -9,11 +9,11 @@ import numpy as np
 from medi2i.benchmarks.finished import FinishedRun
 from medi2i.benchmarks.folders import Folders, Groundwork
 from medi2i.benchmarks.measure import Measured, MeasureSettings, patient_numbers
-from medi2i.benchmarks.segmenters import SegmenterChoice, label_films, require_pairs, segment_image
+from medi2i.benchmarks.segmenters import label_films, require_pairs
 from medi2i.data.manifest import load_masks
 from medi2i.evaluation import NetworkImage
 from medi2i.metrics.fcn_score import fcn_score
-from medi2i.segmentation import Segmenter, load_segmenter, train_segmenter
+from medi2i.segmentation import Segmenter, SegmenterChoice, load_segmenter, segment_image, train_segmenter
 
 _Answer = tuple[np.ndarray, np.ndarray, np.ndarray]
 _FILM, _DRR = "film_segmenter", "source_segmenter"

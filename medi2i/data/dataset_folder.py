@@ -151,7 +151,7 @@ def _find_masks(folder: Path, images: Path, paths: list[Path]) -> dict[Path, Pat
     """
     if not folder.is_dir() or not any(not p.name.startswith(".") for p in folder.iterdir()):
         return {}
-    masks = {path: _find_mask(folder, path.relative_to(images)) for path in paths}
+    masks = {path: find_mask(folder, path.relative_to(images)) for path in paths}
     found = {path: mask for path, mask in masks.items() if mask is not None}
     missing = [path for path in paths if path not in found]
     if missing:
@@ -165,8 +165,11 @@ def _find_masks(folder: Path, images: Path, paths: list[Path]) -> dict[Path, Pat
     return found
 
 
-def _find_mask(folder: Path, image: Path) -> Path | None:
-    """The mask of an image, given its path below the images' folder; the most specific name first."""
+def find_mask(folder: Path, image: Path) -> Path | None:
+    """The mask of an image, given its path below the images' folder; the most specific name first.
+
+    None where the folder of masks holds none.
+    """
     stem = image_stem(image)
     for name in dict.fromkeys([image, image.parent / stem, Path(image.name), Path(stem)]):
         for file in (folder / f"{name}.nii.gz", folder / f"{name}.nii"):

@@ -39,6 +39,58 @@ class FCNScore:
     ious: Float64[np.ndarray, " C"]
 
 
+@dataclass(frozen=True)
+class FCNCounts:
+    """Pixels of a set of images, from which the three numbers follow; sets are joined by `+`.
+
+    Attributes:
+        shared, true, union: pixels of each class that are in answer and masks, in the masks, and in either.
+        agreement: sum over pixels of |P and M| / |P or M|.
+        pixels: how many there are.
+    """
+
+    shared: Float64[np.ndarray, " C"]
+    true: Float64[np.ndarray, " C"]
+    union: Float64[np.ndarray, " C"]
+    agreement: float
+    pixels: int
+
+    def __add__(self, other: FCNCounts) -> FCNCounts:
+        return FCNCounts(
+            self.shared + other.shared,
+            self.true + other.true,
+            self.union + other.union,
+            self.agreement + other.agreement,
+            self.pixels + other.pixels,
+        )
+
+    def score(self) -> FCNScore:
+        """The FCN-score of the set."""
+        accuracies, ious = _ratio(self.shared, self.true), _ratio(self.shared, self.union)
+        return FCNScore(
+            pixel_accuracy=self.agreement / self.pixels if self.pixels else math.nan,
+            class_accuracy=_mean(accuracies),
+            class_iou=_mean(ious),
+            accuracies=accuracies,
+            ious=ious,
+        )
+
+
+def count_classes(
+    predicted: Bool[np.ndarray, "K H W"],
+    masks: Bool[np.ndarray, "K H W"],
+    valid: Bool[np.ndarray, "H W"] | None,
+) -> FCNCounts:
+    """What one image adds to the FCN-score; `valid` is the pixels that count, None: all."""
+    inside = np.ones(masks.shape[1:], dtype=bool) if valid is None else valid
+    found, there = (_with_background(planes[:, inside]) for planes in (predicted, masks))
+    both, either = found & there, found | there
+    shared, true, union = (planes.sum(axis=1).astype(np.float64) for planes in (both, there, either))
+    # a pixel has at least one class, so `either` is never empty
+    agreement = float((both.sum(axis=0) / either.sum(axis=0)).sum())
+    return FCNCounts(shared, true, union, agreement, int(both.shape[1]))
+
+
 def fcn_score(answers: Iterable[Answer]) -> FCNScore:
     """FCN-score of a set of images; pixels of all images are counted together, as the paper does.
 
@@ -46,28 +98,9 @@ def fcn_score(answers: Iterable[Answer]) -> FCNScore:
         answers: of each image the segmenter's masks of the translation, the masks carried from the source,
             and the pixels that count (None: all).
     """
-    shared, true, union = (np.zeros(0) for _ in range(3))
-    agreement, pixels = 0.0, 0
-    for predicted, masks, valid in answers:
-        inside = np.ones(masks.shape[1:], dtype=bool) if valid is None else valid
-        found, there = (_with_background(planes[:, inside]) for planes in (predicted, masks))
-        both, either = found & there, found | there
-        # a pixel has at least one class, so `either` is never empty
-        agreement += float((both.sum(axis=0) / either.sum(axis=0)).sum())
-        pixels += both.shape[1]
-        counts = [planes.sum(axis=1).astype(np.float64) for planes in (both, there, either)]
-        shared, true, union = (
-            counted if not total.size else total + counted
-            for total, counted in zip((shared, true, union), counts, strict=True)
-        )
-    accuracies, ious = _ratio(shared, true), _ratio(shared, union)
-    return FCNScore(
-        pixel_accuracy=agreement / pixels if pixels else math.nan,
-        class_accuracy=_mean(accuracies),
-        class_iou=_mean(ious),
-        accuracies=accuracies,
-        ious=ious,
-    )
+    nothing = FCNCounts(np.zeros(0), np.zeros(0), np.zeros(0), 0.0, 0)
+    counts = [count_classes(*answer) for answer in answers]
+    return sum(counts[1:], counts[0]).score() if counts else nothing.score()
 
 
 def _with_background(planes: Bool[np.ndarray, "K N"]) -> Bool[np.ndarray, "C N"]:

@@ -84,7 +84,7 @@ def inspect_masked(
             )
     split, _ = assign_splits([row for rows, _ in read for row in rows], data.split, seed=seed)
     of_id = {row.id: row for row in split}
-    return [_with_intensity([of_id[row.id] for row in rows], root) for rows, root in read]
+    return [with_intensity([of_id[row.id] for row in rows], root) for rows, root in read]
 
 
 def fingerprint(images: Sequence[MaskedImages], films: Sequence[ManifestRow] = ()) -> str:
@@ -160,6 +160,7 @@ def _read_folder(
     return [dataclasses.replace(row, id=f"{index}-{row.id}") for row in rows], folder.root
 
 
-def _with_intensity(rows: list[ManifestRow], root: Path) -> MaskedImages:
+def with_intensity(rows: Sequence[ManifestRow], root: Path) -> MaskedImages:
+    """Images with the map of those that are trained on, or of all where none is."""
     learnt = [row.intensity for row in rows if row.split == "train"] or [row.intensity for row in rows]
     return MaskedImages(tuple(rows), root, merge_intensity(learnt))

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -105,9 +106,23 @@ def load_segmenter(model: Path, *, device: DeviceName = "auto") -> Segmenter:
     Raises:
         CheckpointError: the folder holds no finished segmenter, or its weights are damaged.
     """
+    facts = read_model(model)
+    config = load_config(model / CONFIG, SegmenterConfig)
+    where = make_accelerator(device, "fp32").device
+    structures = tuple(facts["structures"])
+    network = load_chosen_network(model, config, structures, where)
+    return Segmenter(network, structures, config, where, facts["temperature"])
+
+
+def read_model(model: Path) -> dict[str, Any]:
+    """`structures` and `temperature` of a finished model folder.
+
+    Raises:
+        CheckpointError: the folder holds no finished segmenter.
+    """
     try:
         facts = json.loads((model / MODEL).read_text(encoding="utf-8"))
-        structures, found = tuple(map(str, facts["structures"])), facts["format"]
+        structures, found = list(map(str, facts["structures"])), facts["format"]
         temperature = float(facts.get("temperature", 1))  # models of before it was fitted have none
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
@@ -123,10 +138,7 @@ def load_segmenter(model: Path, *, device: DeviceName = "auto") -> Segmenter:
             expected=f"format {FORMAT}",
             remedy="use the medi2i version that wrote it",
         )
-    config = load_config(model / CONFIG, SegmenterConfig)
-    where = make_accelerator(device, "fp32").device
-    network = load_chosen_network(model, config, structures, where)
-    return Segmenter(network, structures, config, where, temperature)
+    return {"structures": structures, "temperature": temperature}
 
 
 def load_chosen_network(

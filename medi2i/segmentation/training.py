@@ -13,7 +13,7 @@ from accelerate import Accelerator
 
 from medi2i.config import dump_config
 from medi2i.data.unpaired import TrainingCrops
-from medi2i.errors import NothingUsableError, OutputExistsError, UsageError
+from medi2i.errors import CheckpointError, NothingUsableError, OutputExistsError, UsageError
 from medi2i.io.atomic import write_text_atomically
 from medi2i.segmentation.held_out import (
     HeldOutDice,
@@ -35,6 +35,7 @@ from medi2i.segmentation.prediction import (
     FORMAT,
     MODEL,
     load_chosen_network,
+    read_model,
 )
 from medi2i.segmentation.self_training import SelfTraining
 from medi2i.segmentation.settings import SegmenterConfig
@@ -45,6 +46,7 @@ from medi2i.segmentation.unlabelled import (
     inspect_films,
     require_others,
 )
+from medi2i.training.checkpoint import has_checkpoint, load_checkpoint, load_networks
 from medi2i.training.engine import DeviceName, make_accelerator
 from medi2i.training.interruption import StopRequest, stop_on_signals
 from medi2i.training.loop import Hooks, train
@@ -63,6 +65,7 @@ def train_segmenter(
     resume: bool = False,
     stop: StopRequest | None = None,
     adapt_to: Path | None = None,
+    init_from: Path | None = None,
 ) -> Path:
     """Train a segmenter on the images and masks of data set folders, split by patient.
 
@@ -76,6 +79,7 @@ def train_segmenter(
         stop: asked after every step; None listens to Ctrl-C and SIGTERM.
         adapt_to: films without masks that the segmenter is also trained on, by `config.self_training`; masks
             beside them are not opened.
+        init_from: model folder whose chosen weights training starts from.
 
     Returns:
         `out`.
@@ -86,6 +90,7 @@ def train_segmenter(
         SameDomainError: a film of `adapt_to` is among the images with masks.
         MaskMismatchError: the folders show different structures.
         NothingUsableError: too few images.
+        CheckpointError: `init_from` is no segmenter of these structures and this network.
         InterruptedRunError: a stop was requested; `resume` continues.
         NonFiniteLossError: training diverged.
     """
@@ -97,7 +102,15 @@ def train_segmenter(
         accelerator.wait_for_everyone()
         images = inspect_masked(folders, config.data, seed=config.seed, tick=_ticker(asked, out))
         films = None if adapt_to is None else _inspect_films(adapt_to, config, asked, out)
-        return train_on(config, images, out=out, accelerator=accelerator, stop=asked, films=films)
+        return train_on(
+            config,
+            images,
+            out=out,
+            accelerator=accelerator,
+            stop=asked,
+            films=films,
+            init_from=init_from,
+        )
 
 
 def train_on(
@@ -108,16 +121,18 @@ def train_on(
     accelerator: Accelerator,
     stop: StopRequest,
     films: UnlabelledFilms | None = None,
+    init_from: Path | None = None,
 ) -> Path:
     """`train_segmenter` on images that are read and split, e.g. those of a run; resumes what is there.
 
     Args:
         films: without masks, to be adapted to; None: the images with masks alone teach.
+        init_from: model folder whose chosen weights training starts from.
 
     Raises:
         UsageError: `out` is of another configuration or of other images.
         NothingUsableError: no image to train on, or none held out.
-        InterruptedRunError, NonFiniteLossError: as `train_segmenter`.
+        CheckpointError, InterruptedRunError, NonFiniteLossError: as `train_segmenter`.
     """
     structures = next((row.structures for folder in images for row in folder.rows), ())
     of_split = {name: [f.of_split(name) for f in images] for name in ("train", "validation", "test")}
@@ -127,6 +142,8 @@ def train_on(
         require_others(films, images)
     trained, crops = _make_training(config, structures, of_split["train"], films)
     of_images = fingerprint(images, films.rows if films is not None else ())
+    if init_from is not None and not is_finished(out):
+        start_from(init_from, trained, structures, fresh=not has_checkpoint(out / "checkpoints"))
     if is_finished(out):
         _require_same(out, out / _IMAGES, of_images, "images")
         return out
@@ -158,6 +175,25 @@ def train_on(
         _finish(out, facts, of_split, config, accelerator.device)
     accelerator.wait_for_everyone()
     return out
+
+
+def start_from(origin: Path, trained: SegmenterTraining, structures: Sequence[str], *, fresh: bool) -> None:
+    """Give a training that has no checkpoint of its own the chosen weights of a finished segmenter.
+
+    Raises:
+        CheckpointError: there is none, or it finds other structures, or has another network.
+    """
+    stored = read_model(origin)
+    if stored["structures"] != list(structures):
+        raise CheckpointError(
+            origin,
+            found=f"a segmenter of {', '.join(stored['structures'])}",
+            expected=f"{', '.join(structures)}, in this order",
+            remedy="start from a segmenter of the same structures",
+        )
+    if fresh:
+        checkpoint = load_checkpoint(origin / "checkpoints", "BEST")
+        load_networks(trained, checkpoint.networks | checkpoint.average, origin)
 
 
 def _make_training(

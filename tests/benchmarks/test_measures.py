@@ -16,7 +16,7 @@ from medi2i.benchmarks.fcn_score import FCNScoreMeasure
 from medi2i.benchmarks.finished import FinishedRun
 from medi2i.benchmarks.folders import Folders, Groundwork
 from medi2i.benchmarks.measure import mean_values, measure_path, read_measure, take_measure
-from medi2i.benchmarks.segmenters import SegmenterChoice, label_films, segment_image
+from medi2i.benchmarks.segmenters import label_films
 from medi2i.benchmarks.structure import StructureMeasure
 from medi2i.benchmarks.styles import StylesMeasure
 from medi2i.benchmarks.suite import DataSet, SuiteConfig
@@ -26,6 +26,7 @@ from medi2i.data.manifest import load_masks
 from medi2i.errors import ConfigError, OutputExistsError, UsageError
 from medi2i.image import IntensityConfig
 from medi2i.io.masks import write_mask_folder
+from medi2i.segmentation import SegmenterChoice, segment_image
 from medi2i.training.interruption import StopRequest
 
 SMALL_PHANTOM = (

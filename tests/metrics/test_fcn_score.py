@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from medi2i.metrics.fcn_score import fcn_score
+from medi2i.metrics.fcn_score import count_classes, fcn_score
 
 
 def one_hot(labels: list[list[int]], count: int) -> np.ndarray:
@@ -51,3 +51,13 @@ def test_without_a_pixel_nothing_is_defined():
     assert math.isnan(score.pixel_accuracy)
     assert math.isnan(score.class_accuracy)
     assert math.isnan(score.class_iou)
+
+
+def test_counts_of_parts_add_up_to_the_score_of_all():
+    parts = [
+        (one_hot([[0, 1]], 1), one_hot([[1, 1]], 1), None),
+        (one_hot([[1, 0, 0]], 1), one_hot([[1, 0, 1]], 1), np.array([[True, True, False]])),
+    ]
+    joined = count_classes(*parts[0]) + count_classes(*parts[1])
+    assert joined.score().pixel_accuracy == fcn_score(parts).pixel_accuracy == 3 / 4
+    assert joined.score().ious.tolist() == [2 / 3, 1 / 2]

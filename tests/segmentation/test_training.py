@@ -175,3 +175,28 @@ def test_what_is_outside_is_taught_as_background_or_not_at_all(outside: str):
     shown = show_outside(np.zeros((4, 4), np.float32), np.eye(4, dtype=bool), config)
     assert shown[0, 1] == (-1 if outside == "background" else 0)
     assert shown[2, 2] == 0
+
+
+def test_a_training_starts_from_the_chosen_weights_of_another(
+    data: Path, uninterrupted: Path, tmp_path: Path
+):
+    still = tiny_config(optimizer={"learning_rate": 1e-9, "betas": [0.9, 0.999]})
+    out = train_segmenter(still, [data], out=tmp_path / "tuned", device="cpu", init_from=uninterrupted)
+    before, after = (
+        load_segmenter(model, device="cpu").network.state_dict() for model in (uninterrupted, out)
+    )
+    for name, value in before.items():
+        torch.testing.assert_close(after[name], value, atol=1e-6, rtol=0)
+    fresh = train_segmenter(still, [data], out=tmp_path / "fresh", device="cpu")
+    drawn = load_segmenter(fresh, device="cpu").network.state_dict()
+    assert any(not torch.allclose(drawn[name], value, atol=1e-3) for name, value in before.items())
+
+
+def test_a_segmenter_of_other_structures_is_no_start(uninterrupted: Path, tmp_path: Path):
+    other = write_squares(tmp_path / "other", names=("core", "rim"))
+    with pytest.raises(CheckpointError, match="a segmenter of inner, outer; expected core, rim"):
+        train_segmenter(tiny_config(), [other], out=tmp_path / "model", device="cpu", init_from=uninterrupted)
+    with pytest.raises(CheckpointError, match="no finished segmenter"):
+        train_segmenter(
+            tiny_config(), [other], out=tmp_path / "model", device="cpu", init_from=tmp_path / "nowhere"
+        )

@@ -1,0 +1,289 @@
+"""The downstream table of a run: train every row without the test films, then open them and score."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from medi2i.downstream.dont_care import WORDS
+from medi2i.downstream.films import Films, find_films, read_films
+from medi2i.downstream.given import Predictions, find_predictions
+from medi2i.downstream.ground import Ground, find_labels
+from medi2i.downstream.labels import measure_ceiling
+from medi2i.downstream.leaks import check_films
+from medi2i.downstream.rows import ORACLE, Row, label_starts, plan_rows, slug_of
+from medi2i.downstream.settings import DownstreamConfig
+from medi2i.downstream.table import Table, label_budget
+from medi2i.downstream.testing import Testing
+from medi2i.downstream.translation import FilmTranslation, film_translation
+from medi2i.errors import UsageError
+from medi2i.evaluation import Domains
+from medi2i.evaluation.verdict import ScoredRow
+from medi2i.training.engine import DeviceName
+from medi2i.training.interruption import StopRequest, stop_on_signals
+from medi2i.training.progress import Progress
+from medi2i.translation import Translator
+
+
+@dataclass(frozen=True, eq=False)
+class DownstreamResult:
+    """The table, and what the verdict needs of it.
+
+    Attributes:
+        facts: the section `downstream` of results.json.
+        rows: rows without any target label.
+        own_minus_other: by patient and seed, how much better answers fit each film's labels than another
+            patient's; None for one patient.
+        target_films_trainable: whether a row learned from unlabelled target films.
+        transductive: whether the run has seen test films or their patients.
+        notes: what is to be said of the table, a sentence each.
+    """
+
+    facts: dict[str, Any]
+    rows: tuple[ScoredRow, ...]
+    own_minus_other: Float64[np.ndarray, "P S"] | None
+    target_films_trainable: bool
+    transductive: bool
+    notes: tuple[str, ...] = field(default=())
+
+
+def measure_downstream(
+    config: DownstreamConfig,
+    *,
+    domains: Domains,
+    translated: Path,
+    source: Path,
+    target: Path,
+    films: Path,
+    out: Path,
+    translate_films: Translator | FilmTranslation | None = None,
+    extra: Mapping[str, Path] | None = None,
+    device: DeviceName = "auto",
+    stop: StopRequest | None = None,
+) -> DownstreamResult:
+    """Segmenters trained on the source, on its translations and on target films, tested on labelled films.
+
+    First comes a pass over the test films that tells whether the run has seen one, yes or no; they are not
+    opened again before all trainings without target labels are over. Whatever is finished in `out`, trainings
+    and scores of the same settings, images and films, is left as it is; a begun training goes on.
+
+    Args:
+        config: rows, folds and seeds.
+        domains: the run's images.
+        translated: the run's `translated/`.
+        source, target: the run's two folders; masks of the target's are not opened.
+        films: labelled films of the target domain.
+        out: working folder, e.g. `<run>/evaluation`.
+        translate_films: the run's method, or a function of its way back; None where it goes one way.
+        extra: predictions of other tools on the films: name of the row to a folder of masks.
+        device: where to compute.
+        stop: asked after every step and film; None listens to Ctrl-C and SIGTERM.
+
+    Raises:
+        SplitLeakError: the run has seen a test film or its patient, and `transductive` is off.
+        UsageError: films without masks, names that are not there, translated films of a one-way method.
+        MaskMismatchError: masks that don't fit their film, labels that no structure is.
+        NothingUsableError: no film, or too few source images with masks.
+        InterruptedRunError: a stop was requested; calling again continues.
+    """
+    way_back = _way_back(translate_films)
+    if way_back is None and config.protocols == ("translate-at-test",):
+        raise UsageError(
+            "--protocol translate-at-test",
+            found="a method that translates one way only",
+            expected="a way from films to the source domain",
+            remedy="use --protocol train-on-translated, or a run of a method that goes both ways",
+        )
+    folder = find_films(films)
+    labels = find_labels(config, domains, source, folder)
+    given = [find_predictions(name, place, labels) for name, place in (extra or {}).items()]
+    with nullcontext(stop) if stop is not None else stop_on_signals() as asked:
+        ground = Ground(config, domains, translated, source, target, out, labels, device, asked)
+        rows = plan_rows(config, way_back=way_back is not None)
+        _require_names(rows, given)
+        ground.segmenter  # noqa: B018  its settings are checked before anything is read
+        total = len(domains.source) + len(domains.target) + len(folder.items)
+        with _ticking("checking the films", total, ground) as tick:
+            seen = check_films(folder, domains, (source, target), transductive=config.transductive, tick=tick)
+        train_unlabelled(ground, rows)
+        with _ticking("reading the films", len(folder.items), ground) as tick:
+            found = read_films(folder, labels, tick)
+        return _test(Testing(ground, found, way_back), rows, given, transductive=seen)
+
+
+def train_unlabelled(ground: Ground, rows: Sequence[Row]) -> None:
+    """All segmenters without a target label."""
+    wanted = [
+        (row, seed) for seed in ground.config.seeds for row in rows if row.trained and row.labelled == 0
+    ]
+    progress = Progress("segmenters", len(wanted))
+    for row, seed in wanted:
+        ground.train(row, seed)
+        progress.advance(f"{row.name}, seed {seed}")
+    progress.close()
+
+
+def _test(
+    testing: Testing, rows: Sequence[Row], given: Sequence[Predictions], *, transductive: bool
+) -> DownstreamResult:
+    starts = label_starts(rows)
+    labelled, notes = _feasible(testing, [row for row in rows if row.labelled])
+    results = testing.test_unlabelled(
+        [row for row in rows if not row.labelled], compared=starts[0] if starts else None
+    )
+    results += testing.test_labelled(labelled)
+    results += testing.test_given(given)
+    table = Table(testing.films, results)
+    config, labels = testing.ground.config, testing.ground.labels
+    if "translate-at-test" in config.protocols and testing.way_back is None:
+        notes.append("The method translates one way only, so no row has translated films.")
+    notes = [*_remarks(testing.films), *notes]
+    if transductive:
+        notes.append("Transductive: the run has seen test films or their patients, without their labels.")
+    scored = table.scored_rows(
+        labels=f"{labels.source_convention}: {json.dumps(labels.parts)}", folds=_hash_folds(testing)
+    )
+    return DownstreamResult(
+        facts=_compose(table, testing, starts, transductive=transductive, notes=notes),
+        rows=tuple(scored),
+        own_minus_other=table.own_minus_other(),
+        target_films_trainable=True,  # the run's own are: rows with a mean teacher are there to be beaten
+        transductive=transductive,
+        notes=tuple(notes),
+    )
+
+
+def _feasible(testing: Testing, rows: Sequence[Row]) -> tuple[list[Row], list[str]]:
+    """Rows with target labels for which the other folds have patients enough, and what is left out."""
+    fewest, notes, kept = testing.fewest(), [], []
+    for row in rows:
+        needed = max(1, row.labelled)
+        if fewest >= needed:
+            kept.append(row)
+        else:
+            notes.append(
+                f"No row '{row.name}': the other folds have {fewest} patient(s), and it needs {needed}."
+            )
+    return kept, notes
+
+
+def _remarks(films: Films) -> list[str]:
+    remarks = []
+    if films.skipped:
+        remarks.append(f"{films.skipped} film(s) can't be read and are left out.")
+    if not films.patients_known:
+        remarks.append("Patients of the films are unknown: each film counts as one.")
+    if films.n_patients == 1:
+        remarks.append("All films are of one patient: no interval, and no test.")
+    if films.unit == "px":
+        remarks.append("The spacing of some films is unknown: distances are in pixels.")
+    for name, count in _count_empty(films).items():
+        if count:
+            remarks.append(f"{name} is empty in {count} of {len(films.films)} films.")
+    return remarks
+
+
+def _compose(
+    table: Table, testing: Testing, starts: Sequence[Row], *, transductive: bool, notes: Sequence[str]
+) -> dict[str, Any]:
+    ground, films = testing.ground, table.films
+    labels = ground.labels
+    ceiling, note = measure_ceiling(ground.domains, labels)
+    described = table.describe()
+    has_oracle = any(row["name"] == ORACLE for row in described)
+    mirrored = table.own_minus_other()
+    return {
+        "films": {
+            "n_images": len(films.films),
+            "n_patients": films.n_patients if films.patients_known else None,
+            "structures": list(labels.structures),
+            "skipped": films.skipped,
+            "empty": _count_empty(films),
+        },
+        "settings": _settings(ground, films, transductive=transductive),
+        "labels": {
+            "source_convention": labels.source_convention,
+            "target_convention": labels.target_convention,
+            "map": {label: list(parts) for label, parts in labels.parts.items()},
+            "left_out": list(labels.left_out),
+            "ceiling": ceiling,
+            "ceiling_note": note,
+            "dont_care": WORDS,
+        },
+        "rows": described,
+        "budget": label_budget(
+            described,
+            starts=[row.name for row in starts],
+            of_oracle=testing.fewest() if has_oracle else None,
+        ),
+        "mirrored": None if mirrored is None else table.summarize(mirrored),
+        "notes": list(notes),
+    }
+
+
+def _settings(ground: Ground, films: Films, *, transductive: bool) -> dict[str, Any]:
+    config = ground.config
+    in_mm = films.unit == "mm"
+    return {
+        "seeds": list(config.seeds),
+        "folds": min(config.folds, films.n_patients),
+        "few_shot": list(config.few_shot),
+        "protocols": list(config.protocols),
+        "segmenter": " ".join((Path(config.segmenter.config).name, *config.segmenter.set)),
+        "transductive": transductive,
+        "tolerance": config.tolerance_mm if in_mm else config.tolerance_px,
+        "unit": films.unit,
+        "framing": ground.framing.note,
+    }
+
+
+def _count_empty(films: Films) -> dict[str, int]:
+    return {name: sum(name in film.empty for film in films.films) for name in films.labels.structures}
+
+
+def _hash_folds(testing: Testing) -> str:
+    facts = [[film.sha256 for film in testing.films.films], list(testing.folds)]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _way_back(translate_films: Translator | FilmTranslation | None) -> FilmTranslation | None:
+    if isinstance(translate_films, Translator):
+        return film_translation(translate_films)
+    return translate_films
+
+
+def _require_names(rows: Sequence[Row], given: Sequence[Predictions]) -> None:
+    taken = {row.slug for row in rows}
+    for predictions in given:
+        slug = slug_of(predictions.name)
+        if not slug or slug in taken:
+            raise UsageError(
+                f"--add {predictions.name}={predictions.folder}",
+                found="the name of a row that is there",
+                expected="a name of its own",
+                remedy="choose another",
+            )
+        taken.add(slug)
+
+
+@contextmanager
+def _ticking(what: str, total: int, ground: Ground) -> Iterator[Callable[[], None]]:
+    """Counts images of a pass, after each of which the job may stop."""
+    progress = Progress(what, total)
+
+    def tick() -> None:
+        progress.advance()
+        ground.stop.raise_if_requested(str(ground.out), "run the same command again to continue")
+
+    try:
+        yield tick
+    finally:
+        progress.close()

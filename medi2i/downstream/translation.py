@@ -1,0 +1,38 @@
+"""Films through a run's method, from the target to the source domain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from jaxtyping import Float32
+
+from medi2i.data.settings import DataConfig
+from medi2i.image import IntensityMap, Radiograph, fit_intensity
+from medi2i.translation import Translator, choose_looks
+
+FilmTranslation = Callable[[Radiograph], Float32[np.ndarray, "H W"]]
+
+
+def film_translation(translator: Translator) -> FilmTranslation | None:
+    """A film as an image of the source domain in [-1, 1], at its own matrix; None for a one-way method."""
+    if not translator.adapter.bidirectional:
+        return None
+    look = choose_looks(translator, "target-to-source")[0]
+
+    def translate(film: Radiograph) -> Float32[np.ndarray, "H W"]:
+        incoming = _intensity(film, translator.data, translator.intensities["target"])
+        translated: Float32[np.ndarray, "H W"] = translator.translate(
+            incoming.to_network(film.pixels, film.header),
+            film.valid,
+            "target-to-source",
+            style=look.style,
+            attributes=look.attributes,
+        )[0]
+        return translated
+
+    return translate
+
+
+def _intensity(film: Radiograph, data: DataConfig, domain: IntensityMap) -> IntensityMap:
+    return fit_intensity(film, data.target_intensity) if data.target_intensity.fit == "image" else domain
