@@ -33,8 +33,8 @@ class MeanTeacherConfig(Config):
     """
 
     decay: float = Field(default=0.98, ge=0, lt=1)
-    begin: float = Field(default=0.6, ge=0, le=1)
-    full: float = Field(default=0.8, ge=0, le=1)
+    begin: float = Field(default=0.5, ge=0, le=1)
+    full: float = Field(default=0.65, ge=0, le=1)
     weight: float = Field(default=1.0, ge=0)
     sure: float = Field(default=0.8, ge=0.5, lt=1)
     warp: FramingConfig = FramingConfig(
