@@ -151,7 +151,7 @@ class Scorer:
             columns["dice_other"] = dice(found, sight.others & valid)
         nothing = np.full(len(masks), np.nan)
         values = np.stack([columns.get(name, nothing) for name in MEASURES], axis=1)
-        return values, count_classes(found, masks, valid)
+        return values, count_classes(found, masks, None if valid.all() else valid)
 
     def _thin(self, found: np.ndarray, masks: np.ndarray) -> dict[str, np.ndarray]:
         names = self.films.labels.structures

@@ -14,11 +14,11 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float64
-from scipy import ndimage
+from scipy import spatial
 
 from medi2i.errors import UsageError
 
-# rounding of the distance transform: three pixels of 0.1 mm are 0.30000000000000004 mm away
+# rounding of distances: three pixels of 0.1 mm are 0.30000000000000004 mm away
 _RELATIVE_SLACK = 1e-9
 
 
@@ -207,7 +207,9 @@ def _by_distance(
     here = outline > 0
     if not (other > 0).any():
         return np.full(int(here.sum()), np.inf), outline[here]
-    distance = ndimage.distance_transform_edt(other == 0, sampling=spacing)[here]
+    # outlines are thin: a search among their elements is ten times as fast as a transform of the image
+    tree = spatial.KDTree(np.argwhere(other > 0) * np.array(spacing))
+    distance = tree.query(np.argwhere(here) * np.array(spacing))[0]
     order = np.argsort(distance, kind="stable")
     return distance[order], outline[here][order]
 

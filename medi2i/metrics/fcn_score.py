@@ -82,12 +82,18 @@ def count_classes(
     valid: Bool[np.ndarray, "H W"] | None,
 ) -> FCNCounts:
     """What one image adds to the FCN-score; `valid` is the pixels that count, None: all."""
-    inside = np.ones(masks.shape[1:], dtype=bool) if valid is None else valid
-    found, there = (_with_background(planes[:, inside]) for planes in (predicted, masks))
+    found, there = (
+        _with_background(planes.reshape(len(planes), -1) if valid is None else planes[:, valid])
+        for planes in (predicted, masks)
+    )
     both, either = found & there, found | there
-    shared, true, union = (planes.sum(axis=1).astype(np.float64) for planes in (both, there, either))
+    shared, true, union = (
+        np.array([np.count_nonzero(plane) for plane in planes], dtype=np.float64)
+        for planes in (both, there, either)
+    )
     # a pixel has at least one class, so `either` is never empty
-    agreement = float((both.sum(axis=0) / either.sum(axis=0)).sum())
+    in_both, in_either = (planes.sum(axis=0, dtype=np.uint16) for planes in (both, either))
+    agreement = float(np.divide(in_both, in_either, dtype=np.float64).sum())
     return FCNCounts(shared, true, union, agreement, int(both.shape[1]))
 
 

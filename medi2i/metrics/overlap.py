@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, Int
 
 
 def dice(
@@ -20,11 +20,15 @@ def dice(
         masks: what is true, planes in the same order.
         valid: pixels that count; None: all.
     """
-    inside = np.ones(masks.shape[1:], dtype=bool) if valid is None else valid
-    found, true = predicted[:, inside], masks[:, inside]
-    total = found.sum(axis=1) + true.sum(axis=1)
-    shared = (found & true).sum(axis=1)
+    found, true = (predicted, masks) if valid is None else (predicted & valid, masks & valid)
+    total = _count(found) + _count(true)
+    shared = _count(found & true)
     overlap: Float64[np.ndarray, " K"] = np.divide(
         2.0 * shared, total, out=np.full(len(masks), np.nan), where=total > 0
     )
     return overlap
+
+
+def _count(planes: Bool[np.ndarray, "K H W"]) -> Int[np.ndarray, " K"]:
+    """Pixels of each plane; over whole planes this is many times as fast as a sum along axes."""
+    return np.array([np.count_nonzero(plane) for plane in planes], dtype=np.int64)
