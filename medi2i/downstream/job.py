@@ -208,7 +208,10 @@ def _compose(
             "skipped": films.skipped,
             "empty": _count_empty(films),
         },
-        "settings": _settings(ground, films, transductive=transductive),
+        "settings": {
+            **_settings(ground, films, transductive=transductive),
+            "folds_hash": _hash_folds(testing),
+        },
         "labels": {
             "source_convention": labels.source_convention,
             "target_convention": labels.target_convention,

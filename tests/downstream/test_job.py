@@ -96,6 +96,7 @@ def test_the_table_has_every_row_and_can_be_written(measured):
         (2, "adapter, few-shot 2"),
         (3, "oracle"),
     ]
+    assert {row.folds for row in result.rows} == {result.facts["settings"]["folds_hash"]}
     json.dumps(result.facts["settings"], allow_nan=False)
 
 
