@@ -54,7 +54,7 @@ FLOORS = (
     ("translation", "segmentation", "rendering"),
     ("evaluation",),
     ("preview",),
-    ("preflight", "synthesis", "exporters", "reader_study", "downstream"),
+    ("preflight", "preservation", "synthesis", "exporters", "reader_study", "downstream"),
     ("adaptation",),
     ("benchmarks",),
     ("cli",),

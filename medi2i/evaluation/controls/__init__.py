@@ -4,25 +4,41 @@ from medi2i.evaluation.controls.content import ContentConfig, ContentResidual, m
 from medi2i.evaluation.controls.instruments import (
     INSTRUMENTS,
     InstrumentsConfig,
+    PairFindings,
     PairScores,
+    examine_pair,
     label_misfit,
     mirrored_agreement,
     score_pair,
+    shows_lung,
 )
 from medi2i.evaluation.controls.judgement import (
+    SANITY_CONTROLS,
     ControlResult,
     Judgement,
     flags_of,
     judge,
+    prediction_limit,
     set_thresholds,
 )
 from medi2i.evaluation.controls.pairs import Pair, clear_lung
-from medi2i.evaluation.controls.perturbations import ControlsConfig, negative_controls, positive_controls
+from medi2i.evaluation.controls.perturbations import (
+    WARPS_PX,
+    ControlsConfig,
+    Perturbation,
+    draw_nodule,
+    negative_controls,
+    positive_controls,
+    shuffle_labels,
+)
 from medi2i.evaluation.controls.phantoms import read_phantom_pairs
-from medi2i.evaluation.controls.trial import run_controls, split_patients
+from medi2i.evaluation.controls.trial import SHUFFLED, run_controls, split_patients, wiped
 
 __all__ = [
     "INSTRUMENTS",
+    "SANITY_CONTROLS",
+    "SHUFFLED",
+    "WARPS_PX",
     "ContentConfig",
     "ContentResidual",
     "ControlResult",
@@ -30,8 +46,12 @@ __all__ = [
     "InstrumentsConfig",
     "Judgement",
     "Pair",
+    "PairFindings",
     "PairScores",
+    "Perturbation",
     "clear_lung",
+    "draw_nodule",
+    "examine_pair",
     "flags_of",
     "judge",
     "label_misfit",
@@ -39,9 +59,13 @@ __all__ = [
     "mirrored_agreement",
     "negative_controls",
     "positive_controls",
+    "prediction_limit",
     "read_phantom_pairs",
     "run_controls",
     "score_pair",
     "set_thresholds",
+    "shows_lung",
+    "shuffle_labels",
     "split_patients",
+    "wiped",
 ]

@@ -215,7 +215,9 @@ def _standardise(
     filled = [number for number in range(_BINS) if (bins == number).any()]
     spread = np.array([1.4826 * np.median(absolute[bins == number]) for number in filled])
     middle = np.array([np.median(levels[bins == number]) for number in filled])
-    spread = np.maximum(np.maximum.accumulate(spread), _LEAST_SCALE * np.median(spread)) + 1e-9
+    # a change that fills the calmest bins must not be their measure: no bin is wider than a busier one
+    spread = np.minimum.accumulate(spread[::-1])[::-1]
+    spread = np.maximum(spread, _LEAST_SCALE * np.median(spread)) + 1e-9
     standardised: Float64[np.ndarray, "H W"] = pooled / np.interp(busy, middle, spread)
     return standardised
 

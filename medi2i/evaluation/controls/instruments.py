@@ -11,9 +11,9 @@ from jaxtyping import Bool, Float, Float64
 from scipy import ndimage
 
 from medi2i.config import Config
-from medi2i.evaluation.controls.content import ContentConfig, measure_content
+from medi2i.evaluation.controls.content import ContentConfig, ContentResidual, measure_content
 from medi2i.evaluation.controls.pairs import Pair, clear_lung
-from medi2i.metrics.deformation import DeformationConfig, measure_deformation
+from medi2i.metrics.deformation import Deformation, DeformationConfig, measure_deformation
 from medi2i.metrics.structure import sanity_flags
 
 # Instruments of structure, in the order of reports; image sanity is apart from them.
@@ -47,6 +47,21 @@ class PairScores:
     sanity: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class PairFindings:
+    """What the scores of one pair are made of.
+
+    Attributes:
+        deformation: from the source to the translation.
+        content: what the source does not explain, after registration.
+        scores: of the whole image.
+    """
+
+    deformation: Deformation
+    content: ContentResidual
+    scores: PairScores
+
+
 def score_pair(pair: Pair, config: InstrumentsConfig | None = None) -> PairScores:
     """All instruments of one pair.
 
@@ -57,8 +72,21 @@ def score_pair(pair: Pair, config: InstrumentsConfig | None = None) -> PairScore
     - `orientation`: how much better the edges agree with the mirrored image than with the image;
     - `labels`: how badly the masks' outlines fit the edges of the translation.
     """
+    return examine_pair(pair, config).scores
+
+
+def examine_pair(
+    pair: Pair, config: InstrumentsConfig | None = None, *, deformation: Deformation | None = None
+) -> PairFindings:
+    """`score_pair`, with the maps that the scores are made of.
+
+    Args:
+        pair: the source beside its translation.
+        config: settings of the instruments.
+        deformation: of these two images, when it is known already.
+    """
     config = config or InstrumentsConfig()
-    moved = measure_deformation(
+    moved = deformation or measure_deformation(
         pair.source, pair.translated, spacing_mm=None, valid=pair.valid, config=config.deformation
     )
     lung = clear_lung(pair)
@@ -66,7 +94,7 @@ def score_pair(pair: Pair, config: InstrumentsConfig | None = None) -> PairScore
         pair.source,
         pair.translated,
         valid=pair.valid,
-        region=lung if lung.sum() >= _FEWEST_LUNG_PX else None,
+        region=lung if shows_lung(lung) else None,
         field_px=moved.field_px,
         config=config.content,
     )
@@ -76,7 +104,13 @@ def score_pair(pair: Pair, config: InstrumentsConfig | None = None) -> PairScore
         "orientation": mirrored_agreement(pair.source, pair.translated, pair.valid),
         "labels": label_misfit(pair.translated, pair.masks, pair.valid),
     }
-    return PairScores(pair.patient, scores, tuple(sanity_flags(pair.source, pair.translated, pair.valid)))
+    flags = tuple(sanity_flags(pair.source, pair.translated, pair.valid))
+    return PairFindings(moved, content, PairScores(pair.patient, scores, flags))
+
+
+def shows_lung(lung: Bool[np.ndarray, "H W"]) -> bool:
+    """Whether so much of `clear_lung` is there that content is judged in it alone."""
+    return int(lung.sum()) >= _FEWEST_LUNG_PX
 
 
 def mirrored_agreement(

@@ -96,19 +96,23 @@ def set_thresholds(negatives: Scored, *, rate: float = FALSE_FLAGS) -> dict[str,
         for name, score in image.scores.items():
             if not math.isnan(score):
                 worst[name][image.patient] = max(score, worst[name].get(image.patient, -math.inf))
-    return {name: _limit(name, list(scores.values()), rate) for name, scores in worst.items()}
+    return {name: prediction_limit(name, list(scores.values()), rate) for name, scores in worst.items()}
 
 
-def _limit(name: str, scores: list[float], rate: float) -> float:
+def prediction_limit(instrument: str, scores: Sequence[float], rate: float = FALSE_FLAGS) -> float:
+    """What the score of one more patient passes with a probability of `rate`, from one score a patient.
+
+    Infinity for fewer than two patients: nothing is flagged.
+    """
     if len(scores) < 2:
         return math.inf
     values = np.asarray(scores)
-    if name in _ON_LOG_SCALE:
+    if instrument in _ON_LOG_SCALE:
         values = np.log(np.maximum(values, _SMALLEST))
     reach = float(stats.t.ppf(1 - rate, len(values) - 1)) * math.sqrt(1 + 1 / len(values))
     # rounding must not put a limit below scores that are all the same
     limit = float(values.mean() + reach * values.std(ddof=1)) + _ROUNDING
-    return math.exp(limit) if name in _ON_LOG_SCALE else limit
+    return math.exp(limit) if instrument in _ON_LOG_SCALE else limit
 
 
 def flags_of(image: PairScores, thresholds: Mapping[str, float]) -> tuple[str, ...]:

@@ -14,6 +14,8 @@ from medi2i.errors import UsageError
 # Thin structures that a lung is seen through.
 _SEEN_THROUGH = ("lung", "rib", "clavicle", "scapula", "nodule")
 _RIM_PX = 2
+# Slivers of lung, as in the angles beside the diaphragm, are narrower than what content is pooled over.
+_NARROWEST_PX = 19
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,13 +56,22 @@ def union_of(pair: Pair, word: str) -> Bool[np.ndarray, "H W"]:
 
 
 def clear_lung(pair: Pair) -> Bool[np.ndarray, "H W"]:
-    """Lung with nothing thick before or behind it, two pixels within its outline; empty without lungs.
+    """Lung with nothing thick before or behind it, 19 pixels wide at least and two within its outline.
 
-    A lung's shadow goes on behind the heart and the domes, where films show next to nothing of it.
+    A lung's shadow goes on behind the heart and the domes, where films show next to nothing of it. In slivers
+    too narrow to be compared with their surroundings an honest film looks like content that is new: of 30
+    phantom films these held the largest difference of seven, up to four times that of the others. Empty
+    without lungs.
     """
     lungs = union_of(pair, "lung")
     for name, plane in pair.masks.items():
         if not any(word in name.lower() for word in _SEEN_THROUGH):
             lungs = lungs & ~plane
-    inside: Bool[np.ndarray, "H W"] = ndimage.binary_erosion(lungs & pair.valid, iterations=_RIM_PX)
+    wide = ndimage.binary_opening(lungs & pair.valid, _disc(_NARROWEST_PX // 2))
+    inside: Bool[np.ndarray, "H W"] = ndimage.binary_erosion(wide, iterations=_RIM_PX)
     return inside
+
+
+def _disc(radius: int) -> Bool[np.ndarray, "N N"]:
+    rows, columns = np.mgrid[-radius : radius + 1, -radius : radius + 1]
+    return np.asarray(rows**2 + columns**2 <= radius**2)

@@ -131,14 +131,24 @@ def test_what_is_not_there_is_not_changed(pair, name):
     assert ALL[name](without, np.random.default_rng(0)) is None
 
 
+def lung_beside_heart(first_column: int) -> np.ndarray:
+    """Clear lung of 50 rows, from column 5 to where the heart begins, row 5 to 54."""
+    heart, lung = np.zeros((2, 60, 60), dtype=bool)
+    lung[5:55, 5:55] = True
+    heart[:, first_column:] = True
+    image, valid = np.zeros((60, 60)), np.ones((60, 60), dtype=bool)
+    return clear_lung(Pair(image, image, valid, {"a lung": lung, "heart": heart}, "p"))
+
+
 def test_clear_lung_leaves_out_what_lies_behind_the_heart():
-    heart, lung = np.zeros((2, 40, 40), dtype=bool)
-    lung[5:35, 5:35] = True
-    heart[:, 20:] = True
-    image = np.zeros((40, 40))
-    found = clear_lung(
-        Pair(image, image, np.ones((40, 40), dtype=bool), {"a lung": lung, "heart": heart}, "p")
-    )
-    expected = np.zeros((40, 40), dtype=bool)
-    expected[7:33, 7:18] = True
-    assert np.array_equal(found, expected)
+    found = lung_beside_heart(35)
+    # two pixels within its outline
+    assert np.flatnonzero(found[30]).tolist() == list(range(7, 33))
+    assert np.flatnonzero(found[:, 20]).tolist() == list(range(7, 53))
+    # a disc of 19 pixels doesn't reach into the corner
+    assert not found[7, 7]
+
+
+def test_slivers_of_lung_are_not_clear():
+    assert lung_beside_heart(24).any()  # 19 columns
+    assert not lung_beside_heart(23).any()  # 18

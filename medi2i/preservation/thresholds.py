@@ -1,0 +1,103 @@
+"""Thresholds from style changes of the patients that are there for them, of images and of structures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from medi2i.evaluation.controls import PairScores, prediction_limit
+from medi2i.preservation.structures import StructureScores, common_misfit, kind_of
+from medi2i.preservation.trial import Block, ScoredImage
+
+# Instruments that each kind of structure has a threshold of its own for. Content has the image's: it looks
+# at one part of the image, whatever lies there.
+OWN_THRESHOLD = ("geometry", "labels")
+
+
+def structure_thresholds(blocks: Sequence[Block]) -> dict[str, dict[str, float]]:
+    """By kind of structure and instrument: what a new patient's worst image passes with 2 %.
+
+    Of each patient the worst score of all style changes, and of all structures of the kind, counts. A kind
+    that fewer than two patients have a score of gets no threshold.
+    """
+    worst: dict[tuple[str, str], dict[str, float]] = {}
+    for image in (image for block in blocks for image in block.values()):
+        for name, scores in image.structures.items():
+            kind = kind_of(name)
+            for instrument in OWN_THRESHOLD if kind is not None else ():
+                score = scores.of(instrument)
+                if not math.isnan(score):
+                    found = worst.setdefault((str(kind), instrument), {})
+                    patient = image.whole.patient
+                    found[patient] = max(score, found.get(patient, -math.inf))
+    limits: dict[str, dict[str, float]] = {}
+    for (kind_name, instrument), by_patient in worst.items():
+        if len(by_patient) >= 2:
+            limit = prediction_limit(instrument, list(by_patient.values()))
+            limits.setdefault(kind_name, {})[instrument] = limit
+    return limits
+
+
+def labels_threshold(blocks: Sequence[Block], kinds: frozenset[str]) -> float:
+    """Threshold of the outlines' misfit when only structures of these kinds are there; infinite without."""
+    worst: dict[str, float] = {}
+    for image in (image for block in blocks for image in block.values()):
+        score = common_misfit(image.structures, kinds)
+        if not math.isnan(score):
+            worst[image.whole.patient] = max(score, worst.get(image.whole.patient, -math.inf))
+    return prediction_limit("labels", list(worst.values()))
+
+
+def dose_response(
+    blocks: Sequence[Block], doses: Iterable[tuple[float, str]]
+) -> list[dict[str, float | str]]:
+    """Median and middle 90 % of each instrument's scores at each strength of warp.
+
+    Args:
+        blocks: of tested patients.
+        doses: (px, name of the control).
+    """
+    rows: list[dict[str, float | str]] = []
+    for px, control in doses:
+        images = [block[control].whole for block in blocks if control in block]
+        for instrument in images[0].scores if images else ():
+            scores = _defined(images, instrument)
+            p5, median, p95 = np.percentile(scores, [5, 50, 95]) if scores else [math.nan] * 3
+            rows.append({"instrument": instrument, "warp_px": px, "p5": p5, "median": median, "p95": p95})
+    return rows
+
+
+def structure_results(
+    blocks: Sequence[Block], limits: dict[str, dict[str, float]], controls: Iterable[str]
+) -> list[dict[str, object]]:
+    """Of each kind and control: structures, and the share that geometry or outlines flag."""
+    rows: list[dict[str, object]] = []
+    for control in controls:
+        images = [block[control] for block in blocks if control in block]
+        for kind, instruments in limits.items():
+            scored = [s for image in images for name, s in image.structures.items() if kind_of(name) == kind]
+            by = {name: _share(scored, name, limit) for name, limit in instruments.items()}
+            rows.append({"control": control, "kind": kind, "n": len(scored), "by": by})
+    return rows
+
+
+def _share(scored: Sequence[StructureScores], instrument: str, limit: float) -> float:
+    return sum(scores.of(instrument) > limit for scores in scored) / len(scored) if scored else math.nan
+
+
+def _defined(images: Sequence[PairScores], instrument: str) -> list[float]:
+    return [score for image in images if not math.isnan(score := image.scores[instrument])]
+
+
+def whole_images(blocks: Sequence[Block]) -> dict[str, list[PairScores]]:
+    """Scores of whole images by control, as `judge` takes them."""
+    found: dict[str, list[PairScores]] = {}
+    for name, image in ((name, image) for block in blocks for name, image in block.items()):
+        _append(found, name, image)
+    return found
+
+
+def _append(found: dict[str, list[PairScores]], name: str, image: ScoredImage) -> None:
+    found.setdefault(name, []).append(image.whole)
