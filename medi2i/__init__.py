@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     )
     from medi2i.drr.phantom import PhantomConfig, write_phantom_dataset
     from medi2i.io import read_radiograph
+    from medi2i.proof import EvaluateConfig, EvaluateResult, evaluate
     from medi2i.rendering import DRRConfig, render_drrs
     from medi2i.report import write_comparison, write_report
     from medi2i.translation import translate
@@ -27,10 +28,13 @@ _HOMES = {
     "AdaptConfig": "medi2i.adaptation",
     "AdaptResult": "medi2i.adaptation",
     "DRRConfig": "medi2i.rendering",
+    "EvaluateConfig": "medi2i.proof",
+    "EvaluateResult": "medi2i.proof",
     "PhantomConfig": "medi2i.drr.phantom",
     "adapt": "medi2i.adaptation",
     "choose_config": "medi2i.adaptation",
     "describe_job": "medi2i.adaptation",
+    "evaluate": "medi2i.proof",
     "load_run_config": "medi2i.adaptation",
     "read_radiograph": "medi2i.io",
     "render_drrs": "medi2i.rendering",
@@ -44,10 +48,13 @@ __all__ = [
     "AdaptConfig",
     "AdaptResult",
     "DRRConfig",
+    "EvaluateConfig",
+    "EvaluateResult",
     "PhantomConfig",
     "adapt",
     "choose_config",
     "describe_job",
+    "evaluate",
     "load_run_config",
     "read_radiograph",
     "render_drrs",

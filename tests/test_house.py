@@ -22,6 +22,7 @@ from medi2i.drr.film import FilmDistribution
 from medi2i.drr.phantom import PhantomConfig
 from medi2i.drr.structures import StructuresConfig
 from medi2i.framing.distribution import FramingDistribution
+from medi2i.proof import EvaluateConfig
 from medi2i.rendering import DRRConfig
 from medi2i.segmentation import SegmenterConfig
 
@@ -33,6 +34,7 @@ PRESET_CLASSES = {
     "adapt": AdaptConfig,
     "benchmark": SuiteConfig,
     "drr": DRRConfig,
+    "evaluate": EvaluateConfig,
     "film": FilmDistribution,
     "framing": FramingDistribution,
     "phantom": PhantomConfig,
@@ -56,7 +58,7 @@ FLOORS = (
     ("preview",),
     ("preflight", "preservation", "synthesis", "exporters", "reader_study", "downstream"),
     ("adaptation",),
-    ("benchmarks",),
+    ("benchmarks", "proof"),
     ("cli",),
     ("__main__",),
 )
@@ -94,7 +96,7 @@ def is_allowed(importer: str, imported: str) -> bool:
     if own in ONLY:
         return any(imported == name or imported.startswith(f"{name}.") for name in ONLY[own])
     if other == "report":
-        return own in {"adaptation", "benchmarks", "cli"}
+        return own in {"adaptation", "benchmarks", "proof", "cli"}
     if own == "adapters" and other == "drr":
         return imported.startswith("drr.film")
     return other not in NEVER.get(own, ()) and FLOOR_OF[other] < FLOOR_OF[own]

@@ -78,10 +78,25 @@ class RunFolder:
         path = self.truth.get(image.row.id)
         return None if path is None else true_image(path, image, self.domains)
 
-    def translate_back(self, image: np.ndarray, valid: np.ndarray) -> np.ndarray | None:
-        """A film (H, W) in [-1, 1] as an image of the source domain; None when the method goes one way."""
-        if not self.translator.adapter.bidirectional:
-            return None
+    @property
+    def bidirectional(self) -> bool:
+        """Whether the method has a way back."""
+        return bool(self.translator.adapter.bidirectional)
+
+    def translate_source(self, image: NetworkImage) -> np.ndarray:
+        """A source image (H, W) in [-1, 1] through the method, as the run would; nothing is written."""
+        look = choose_looks(self.translator, "source-to-target")[0]
+        translated: np.ndarray = self.translator.translate(
+            image.image, image.valid, "source-to-target", style=look.style, attributes=look.attributes
+        )[0]
+        return translated
+
+    def translate_back(self, image: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        """A film (H, W) in [-1, 1] as an image of the source domain.
+
+        Raises:
+            UsageError: the method goes one way, see `bidirectional`.
+        """
         look = choose_looks(self.translator, "target-to-source")[0]
         back: np.ndarray = self.translator.translate(
             image, valid, "target-to-source", style=look.style, attributes=look.attributes

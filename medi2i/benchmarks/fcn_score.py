@@ -107,7 +107,6 @@ def _answer(
     if of_source is None:
         return found
     found["source_"] = (segment_image(of_source, image.image, valid), masks, valid)
-    back = run.translate_back(*true) if true is not None else None
-    if true is not None and back is not None:
-        found["back_"] = (segment_image(of_source, back, true[1]), masks, true[1])
+    if true is not None and run.bidirectional:
+        found["back_"] = (segment_image(of_source, run.translate_back(*true), true[1]), masks, true[1])
     return found

@@ -74,8 +74,8 @@ class StructureMeasure(MeasureSettings):
             "truth_ssim": ssim_where_defined(film, out, valid),
             "truth_moved_p95_px": self._p95_px(film, out, valid),
         }
-        back = run.translate_back(film, valid) if self.back else None
-        if back is not None:
+        if self.back and run.bidirectional:
+            back = run.translate_back(film, valid)
             row |= {
                 "back_moved_p95_px": self._p95_px(film, back, valid),
                 "back_mae": mean_absolute_error(back, image.image, valid) / 2,
@@ -86,12 +86,12 @@ class StructureMeasure(MeasureSettings):
     def _of_films(self, run: FinishedRun) -> list[dict[str, Any]]:
         """The way back of films that no DRR belongs to."""
         numbers = patient_numbers(run.domains.target)
-        rows = []
+        rows: list[dict[str, Any]] = []
+        if not run.bidirectional:
+            return rows
         for film in self._some(run.test_images("target")):
-            back = run.translate_back(film.image, film.valid)
-            if back is not None:
-                p95_px = self._p95_px(film.image, back, film.valid)
-                rows.append({"id": film.row.id, "patient": numbers[film.row.id], "back_moved_p95_px": p95_px})
+            p95_px = self._p95_px(film.image, run.translate_back(film.image, film.valid), film.valid)
+            rows.append({"id": film.row.id, "patient": numbers[film.row.id], "back_moved_p95_px": p95_px})
         return rows
 
     def _p95_px(self, one: np.ndarray, other: np.ndarray, valid: np.ndarray) -> float:

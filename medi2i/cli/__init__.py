@@ -11,6 +11,7 @@ import typer
 from medi2i.cli.audit import audit
 from medi2i.cli.benchmark import benchmark
 from medi2i.cli.drr import drr
+from medi2i.cli.evaluate import evaluate
 from medi2i.cli.options import DeviceOption, SetOption
 from medi2i.cli.output import print_plan, print_result
 from medi2i.cli.phantom import phantom
@@ -195,6 +196,7 @@ def report(
     typer.echo(f"report: {write_report(runs[0])}")
 
 
+app.command(epilog=_EXIT_CODES)(evaluate)
 app.command(epilog=_EXIT_CODES)(audit)
 app.command(epilog=_EXIT_CODES)(benchmark)
 app.command("reader-study", epilog=_EXIT_CODES)(reader_study)

@@ -44,6 +44,18 @@ def print_result(result: Any) -> None:
     _print_verdict(result.results)
 
 
+def print_proof(result: Any) -> None:
+    """The verdict and where everything is."""
+    import textwrap
+
+    run, verdict = result.run, result.results["verdict"]
+    typer.echo(textwrap.fill(f"verdict: {verdict['name']}. {verdict['reason']}", _WIDEST))
+    typer.echo(f"certificate: {run / 'certificate.jsonl'}")
+    typer.echo(f"tables:      {run / 'tables'}")
+    typer.echo(f"results:     {run / 'results.json'}")
+    typer.echo(f"report:      {run / 'report.html'}")
+
+
 def _print_verdict(results: dict[str, Any]) -> None:
     """The report's verdict, and in words what was done, how near it came, what it kept."""
     import shutil

@@ -1,0 +1,154 @@
+"""`medi2i evaluate`: controls, certificate and downstream table of a finished run, and its verdict."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medi2i.adaptation.run_folder import RunFolder
+from medi2i.downstream import DownstreamResult, measure_downstream
+from medi2i.errors import CheckpointError
+from medi2i.evaluation import write_results
+from medi2i.preservation import (
+    RunControls,
+    judge_instruments,
+    measure_hidden,
+    measure_planted,
+    measure_preservation,
+    measure_realism,
+)
+from medi2i.proof.conclusion import conclude
+from medi2i.proof.settings import EvaluateConfig
+from medi2i.report import write_report
+from medi2i.training.engine import DeviceName
+from medi2i.training.interruption import StopRequest, stop_on_signals
+
+FOLDER = "evaluation"
+_RESULTS = "results.json"
+
+
+@dataclass(frozen=True)
+class EvaluateResult:
+    """What an evaluation leaves.
+
+    Attributes:
+        run: the run folder, with `report.html`, `certificate.jsonl`, `results.json` and `evaluation/`.
+        results: the content of `results.json`.
+    """
+
+    run: Path
+    results: dict[str, Any]
+
+
+def evaluate(
+    run: Path,
+    config: EvaluateConfig | None = None,
+    *,
+    target_labels: Path | None = None,
+    predictions: Mapping[str, Path] | None = None,
+    device: DeviceName = "auto",
+) -> EvaluateResult:
+    """Judge a finished run: whether anatomy survived, and whether training on its images is worth it.
+
+    What an interrupted call finished, trainings and scores, is not computed again.
+
+    Args:
+        run: a run folder of `medi2i adapt`.
+        config: settings; the defaults without it.
+        target_labels: data set folder of labelled films that no training saw. Without it nothing can be said
+            of usefulness, and the report says that.
+        predictions: name to folder of masks that other tools found on these films.
+        device: where to compute.
+
+    Raises:
+        CheckpointError: the run is not finished.
+        SplitLeakError: the run has seen a test film or its patient, and that was not allowed.
+        UsageError, InputError: the films, their labels or the masks of a tool don't fit.
+        InterruptedRunError: Ctrl-C or SIGTERM; calling again continues.
+    """
+    config = config or EvaluateConfig()
+    opened = RunFolder(run, device=device)
+    results = _read_finished(run)
+    with stop_on_signals() as stop:
+        controls = judge_instruments(
+            opened.domains, out=run, config=config.preservation, seed=config.seed, stop=stop
+        )
+        sections = _examine(opened, controls, config, stop)
+        table = None
+        if target_labels is not None:
+            table = _test_usefulness(opened, config, target_labels, predictions or {}, stop)
+    sections["downstream"] = None if table is None else table.facts
+    concluded = conclude(controls.controls, sections["preservation"], table)
+    write_results(run / _RESULTS, concluded | results | sections | concluded)  # the verdict stands first
+    write_report(run)
+    return EvaluateResult(run, json.loads((run / _RESULTS).read_text(encoding="utf-8")))
+
+
+def _examine(
+    opened: RunFolder, controls: RunControls, config: EvaluateConfig, stop: StopRequest
+) -> dict[str, Any]:
+    """Everything that needs no label of a film."""
+    settings, domains, run = config.preservation, opened.domains, opened.folder
+    seed, translate = config.seed, opened.translate_source
+    preservation = measure_preservation(
+        domains, opened.translation, controls, out=run, config=settings, stop=stop
+    )
+    preservation["content_controls"] = measure_planted(
+        domains, translate, controls, out=run, config=settings, seed=seed, stop=stop
+    )
+    preservation["steganography"] = measure_hidden(
+        domains,
+        translate,
+        opened.translate_back if opened.bidirectional else None,
+        config=settings,
+        seed=seed,
+        stop=stop,
+    )
+    realism = measure_realism(
+        domains,
+        opened.translation,
+        feature_size=opened.config.evaluation.feature_size,
+        config=settings,
+        seed=seed,
+        stop=stop,
+    )
+    return {"controls": dict(controls.section), "preservation": preservation, "realism": realism}
+
+
+def _test_usefulness(
+    opened: RunFolder,
+    config: EvaluateConfig,
+    films: Path,
+    predictions: Mapping[str, Path],
+    stop: StopRequest,
+) -> DownstreamResult:
+    return measure_downstream(
+        config.downstream,
+        domains=opened.domains,
+        translated=opened.folder / "translated",
+        source=opened.config.folder("source"),
+        target=opened.config.folder("target"),
+        films=films,
+        out=opened.folder / FOLDER,
+        translate_films=opened.translator,
+        extra=predictions,
+        device=opened.device,
+        stop=stop,
+    )
+
+
+def _read_finished(run: Path) -> dict[str, Any]:
+    path = run / _RESULTS
+    try:
+        results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CheckpointError(
+            path,
+            found="no readable results",
+            expected="a run that came to its end",
+            remedy="finish it with `medi2i adapt --resume --out RUN`, or check the path",
+        ) from error
+    return results
