@@ -1,0 +1,141 @@
+"""A whole evaluation, at the command line, of a run that changes nothing."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_data import STRUCTURES, TARGET_SHAPE, make_masks, make_scene, save_png, write_patients
+
+from medi2i.config import dump_config
+from medi2i.errors import CheckpointError, InterruptedRunError
+from medi2i.io.masks import write_mask_folder
+from medi2i.proof import EvaluateConfig, evaluate, job
+from medi2i.report.results import read_results
+from tests.segmentation.squares import tiny_config
+
+SMALL = {
+    "side_px": 64,
+    "calibration_patients": 2,
+    "tested_patients": 2,
+    "content_images": 1,
+    "hidden_images": 1,
+    "worst": 2,
+    "workers": 1,
+}
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory) -> Path:
+    """The smallest evaluation: four phantom patients, segmenters of six steps, two folds."""
+    folder = tmp_path_factory.mktemp("settings")
+    (folder / "segmenter.yaml").write_text(dump_config(tiny_config()))
+    downstream = {"folds": 2, "segmenter": {"config": str(folder / "segmenter.yaml")}}
+    path = folder / "small.yaml"
+    path.write_text(json.dumps({"preservation": SMALL, "downstream": downstream}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory) -> Path:
+    """Six labelled films of six patients; the labels are the source's, under other names."""
+    folder = tmp_path_factory.mktemp("films")
+    for number in range(6):
+        name = f"test_{number}"
+        save_png(folder / "images" / f"{name}.png", make_scene(100 + number, TARGET_SHAPE, film=True), bits=8)
+        write_mask_folder(folder / "masks" / name, make_masks(TARGET_SHAPE), ("cardiac", "lung"))
+    (folder / "dataset.json").write_text(json.dumps({"structures": ["cardiac", "lung"]}))
+    write_patients(folder, [(f"test_{number}.png", f"tested-{number}") for number in range(6)])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def evaluated(identity_run, settings, films, tmp_path_factory) -> Path:
+    """A run that was evaluated with labelled films."""
+    run = Path(shutil.copytree(identity_run, tmp_path_factory.mktemp("evaluated") / "run"))
+    config = EvaluateConfig.model_validate(json.loads(settings.read_text()))
+    downstream = config.downstream.model_copy(update={"seeds": (0,), "structures": {"cardiac": ("heart",)}})
+    evaluate(run, config.model_copy(update={"downstream": downstream}), target_labels=films, device="cpu")
+    return run
+
+
+@pytest.fixture
+def judged(evaluated, identity_run, tmp_path) -> Path:
+    """A run whose controls are there already: they don't depend on it, and are not computed again."""
+    run = Path(shutil.copytree(identity_run, tmp_path / "run"))
+    shutil.copytree(evaluated / "evaluation" / "controls", run / "evaluation" / "controls")
+    return run
+
+
+def test_the_results_begin_with_the_verdict_and_keep_what_adapt_measured(evaluated, identity_run):
+    results = json.loads((evaluated / "results.json").read_text())
+    assert list(results)[:3] == ["verdict", "valid", "gap_closed"]
+    before = json.loads((identity_run / "results.json").read_text())
+    assert {key: results[key] for key in before} == before
+    assert {"controls", "preservation", "realism", "downstream"} <= set(results)
+    # four phantom patients are too few to know what the instruments find
+    assert results["verdict"]["name"] in {"cannot tell", "INVALID"}
+    assert results["controls"]["state"] != "passed"
+    assert results["valid"] is (results["verdict"]["name"] != "INVALID")
+    assert read_results(evaluated / "results.json").verdict.name == results["verdict"]["name"]
+
+
+def test_the_certificate_has_a_row_for_each_image_and_structure(evaluated):
+    rows = [json.loads(line) for line in (evaluated / "certificate.jsonl").read_text().splitlines()]
+    ids = [f"source-{number:04d}" for number in range(12)]
+    assert [(row["id"], row["structure"]) for row in rows] == [(i, s) for i in ids for s in STRUCTURES]
+    assert not [row for row in rows if row["preserved"] is False]  # nothing was changed
+
+
+def test_the_page_and_tables_are_written_and_name_no_file_or_patient(evaluated):
+    page = (evaluated / "report.html").read_text()
+    assert "Exploratory" in page
+    tables = {path.name for path in (evaluated / "tables").iterdir()}
+    assert tables == {"controls.csv", "downstream.csv", "preservation.csv"}
+    for path in (evaluated / "report.html", evaluated / "results.json", evaluated / "certificate.jsonl"):
+        text = path.read_text()
+        assert "tested-1" not in text
+        assert "test_1" not in text
+
+
+def test_an_evaluation_without_films_says_what_cannot_be_known(judged, settings, run_cli):
+    ended = run_cli("evaluate", judged, "--config", settings, "--device", "cpu")
+    assert ended.code == 0
+    assert "verdict: cannot tell" in ended.out or "verdict: INVALID" in ended.out
+    results = json.loads((judged / "results.json").read_text())
+    assert results["downstream"] is None
+    assert results["gap_closed"] is None
+    assert np.isfinite(results["realism"]["rows"]["translated"]["energy"])
+
+
+def test_an_interrupted_evaluation_leaves_the_results_as_they_were(judged, settings, monkeypatch):
+    before = (judged / "results.json").read_bytes()
+
+    def interrupt(*arguments, **others):
+        raise InterruptedRunError("run", found="a request to stop", expected="to finish", remedy="again")
+
+    monkeypatch.setattr(job, "measure_realism", interrupt)
+    with pytest.raises(InterruptedRunError):
+        evaluate(judged, EvaluateConfig.model_validate(json.loads(settings.read_text())), device="cpu")
+    assert (judged / "results.json").read_bytes() == before
+    assert not (judged / "tables").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (["--few-shot", "0,many"], "--few-shot 0,many: something that is no number"),
+        (["--map", "cardiac"], "--map cardiac: no KEY=VALUE"),
+        (["--set", "downstream.fold=3"], "did you mean 'folds'"),
+    ],
+)
+def test_wrong_options_are_named(identity_run, run_cli, options, error):
+    ended = run_cli("evaluate", identity_run, *options)
+    assert ended.code == 2
+    assert error in ended.error
+
+
+def test_a_run_that_did_not_end_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="no readable results"):
+        evaluate(tmp_path, device="cpu")
