@@ -64,17 +64,21 @@ def certify(
 
     - an image that shows nothing, is not finite, or is inverted: nothing in it is preserved, by image sanity;
     - controls that failed or were underpowered: not known, because the instruments are not;
-    - a flipped image: nothing in it is preserved, by orientation;
+    - a flipped image, one that is above the threshold and agrees better with its mirror image than with
+      itself: nothing in it is preserved, by orientation (below that, a structure's own scores tell);
     - a score of the structure above its threshold: not preserved, by the instrument furthest above;
+    - masks whose outlines, all together, don't fit the translation: not preserved, by labels;
     - no pixel of the structure that can be followed: not known;
     - preserved, by geometry.
     """
     shared = _of_whole_image(whole, controls)
     if not structures:
-        found = shared or _judge(_whole_scores(whole, controls), controls, kind=None)
+        found = shared or _judge(_whole_scores(whole), whole, controls, kind=None)
         return [CertificateRow(image_id, WHOLE_IMAGE, *found)]
     return [
-        CertificateRow(image_id, name, *(shared or _judge(_scores_of(scores), controls, kind=kind_of(name))))
+        CertificateRow(
+            image_id, name, *(shared or _judge(_scores_of(scores), whole, controls, kind=kind_of(name)))
+        )
         for name, scores in structures.items()
     ]
 
@@ -95,13 +99,15 @@ def _of_whole_image(whole: PairScores, controls: RunControls) -> _Judged | None:
     state = controls.controls.state
     if state != "passed":
         return None, None, None, None, None, None, f"controls {state}: {'; '.join(controls.controls.reasons)}"
-    score, limit = whole.scores.get("orientation", math.nan), controls.thresholds["orientation"]
+    score, limit = whole.scores.get("orientation", math.nan), max(controls.thresholds["orientation"], 0.0)
     if score > limit:
         return _flagged("orientation", score, limit, controls.calibrated_on)
     return None
 
 
-def _judge(scores: Mapping[str, float], controls: RunControls, *, kind: str | None) -> _Judged:
+def _judge(
+    scores: Mapping[str, float], whole: PairScores, controls: RunControls, *, kind: str | None
+) -> _Judged:
     flagged = []
     for instrument, score in scores.items():
         limit, origin = limit_of(instrument, kind, controls)
@@ -110,6 +116,9 @@ def _judge(scores: Mapping[str, float], controls: RunControls, *, kind: str | No
     if flagged:
         _, instrument, score, limit, origin = max(flagged)
         return _flagged(instrument, score, limit, origin)
+    misfit, most = whole.scores.get("labels", math.nan), controls.thresholds["labels"]
+    if misfit > most:
+        return _flagged("labels", misfit, most, controls.calibrated_on)
     score = scores["geometry"]
     limit, origin = limit_of("geometry", kind, controls)
     if math.isnan(score) or math.isinf(limit):
@@ -120,14 +129,13 @@ def _judge(scores: Mapping[str, float], controls: RunControls, *, kind: str | No
 
 def limit_of(instrument: str, kind: str | None, controls: RunControls) -> tuple[float, str]:
     """Threshold of an instrument for a kind of structure, and where it comes from."""
-    own = controls.structures.get(kind, {}) if kind is not None else {}
-    if instrument in own:
-        return own[instrument], f"{controls.calibrated_on}, kind '{kind}'"
-    if instrument == "labels":  # the image's is a mean over structures
-        return math.inf, controls.calibrated_on
-    name = f", whole images: no control has a kind '{kind}'" if kind else ", whole images"
-    suffix = "" if instrument == "content" else name
-    return controls.thresholds[instrument], controls.calibrated_on + suffix
+    if instrument == "content":
+        return controls.thresholds[instrument], controls.calibrated_on
+    if kind is not None and kind in controls.structures:
+        return controls.structures[kind], f"{controls.calibrated_on}, kind '{kind}'"
+    return controls.thresholds[
+        instrument
+    ], f"{controls.calibrated_on}, whole images: no control has this kind"
 
 
 def _flagged(instrument: str, score: float, limit: float, origin: str) -> _Judged:
@@ -139,7 +147,7 @@ def _scores_of(scores: StructureScores) -> dict[str, float]:
     return {instrument: scores.of(instrument) for instrument in STRUCTURE_INSTRUMENTS}
 
 
-def _whole_scores(whole: PairScores, controls: RunControls) -> dict[str, float]:
+def _whole_scores(whole: PairScores) -> dict[str, float]:
     return {name: whole.scores.get(name, math.nan) for name in ("geometry", "content")}
 
 

@@ -53,7 +53,7 @@ class RunControls:
     Attributes:
         judgement: of whole images, on patients that thresholds are not from.
         thresholds: by instrument, for images of this run; infinite where it has none.
-        structures: by kind of structure and instrument.
+        structures: of displacement in px, by kind of structure.
         kinds: of structures whose outlines count in `thresholds["labels"]`.
         side_px: longest side at which images were measured, and have to be.
         source: which pairs, in words.
@@ -62,7 +62,7 @@ class RunControls:
 
     judgement: Judgement
     thresholds: Mapping[str, float]
-    structures: Mapping[str, Mapping[str, float]]
+    structures: Mapping[str, float]
     kinds: frozenset[str]
     side_px: int
     source: str
@@ -155,7 +155,8 @@ def compose_controls(
         {name: scored.get(name, []) for name in SANITY_CONTROLS},
     )
     structures = structure_thresholds(calibration)
-    shared = frozenset(kinds & set(structures))
+    outlined = {kind_of(name) for b in calibration for image in b.values() for name in image.structures}
+    shared = frozenset(kinds & outlined)
     thresholds = dict(judgement.thresholds) | {"labels": labels_threshold(calibration, shared)}
     doses = [(0.0, UNCHANGED), *((size, f"warp_{size:g}_px") for size in WARPS_PX)]
     estimate, low, high = judgement.false_flags
@@ -169,12 +170,7 @@ def compose_controls(
         "strengths": config.controls.model_dump(mode="json"),
         "thresholds": {name: _or_none(value) for name, value in thresholds.items()},
         "judged_thresholds": {name: _or_none(value) for name, value in judgement.thresholds.items()},
-        "structure_thresholds": {
-            kind: limits["geometry"] for kind, limits in structures.items() if "geometry" in limits
-        },
-        "outline_thresholds": {
-            kind: limits["labels"] for kind, limits in structures.items() if "labels" in limits
-        },
+        "structure_thresholds": structures,
         "outline_kinds": sorted(shared),
         "false_flags": {"estimate": estimate, "low": low, "high": high},
         "results": [asdict(result) for result in judgement.results],

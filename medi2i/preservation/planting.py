@@ -34,6 +34,8 @@ KINDS = ("nodule", "rib gap", "device")
 _BATTERY_PX, _LEAD_PX, _LEAD_WIDTH_PX = 7.0, 40.0, 1.2
 _AROUND_PX = 5.0
 _AWAY_PX = 12.0
+_SMOOTH_PX = 1.5
+_FAR_SHARE = 0.5
 _STREAM = 23
 
 
@@ -45,7 +47,7 @@ class _Outcome:
     patient: str
     outcome: str
     response: float
-    elsewhere: bool | None
+    elsewhere: bool
 
 
 def measure_planted(
@@ -70,7 +72,8 @@ def measure_planted(
 
     `response` is how strong the planted thing is in the translation, as a share of what it was in the source,
     each in units of its image's range: projection of the difference of the two translations on what was
-    planted. `elsewhere` counts plantings that made something appear far from them, `invented` images in
+    planted. `elsewhere` counts plantings that changed the translation more than 12 pixels away from them at
+    least half as much as they should have at their place, `invented` images in
     which the translation shows something that the source does not explain with nothing planted.
 
     Only images with masks of lungs are taken: the threshold is of lung, and so is the place.
@@ -168,8 +171,7 @@ def _plant_all(
         place = _around(change)
         outcome = _decide(plain.content, content, place, limit)
         response = _response(change, pair.source, after - before.translated, before.translated)
-        far = ndimage.distance_transform_edt(~place) > _AWAY_PX
-        elsewhere = _largest(content, far) > limit and not _largest(plain.content, far) > limit
+        elsewhere = _reaches_far(change, pair.source, after - before.translated, before.translated)
         outcomes.append(_Outcome(kind, pair.patient, outcome, response, elsewhere))
     return outcomes, plain.content.largest > limit
 
@@ -239,11 +241,24 @@ def _response(
     change: np.ndarray, source: np.ndarray, difference: np.ndarray, translated: np.ndarray
 ) -> float:
     """Share of what was planted that is in the translation; NaN where the translation shows nothing."""
-    ranges = [float(np.subtract(*np.percentile(image, [99, 1]))) for image in (source, translated)]
-    if min(ranges) <= 0:
-        return math.nan
-    share = float((difference * change).sum() / (change**2).sum())
-    return share * ranges[0] / ranges[1]
+    gain = _gain(source, translated)
+    return float((difference * change).sum() / (change**2).sum()) / gain if gain > 0 else math.nan
+
+
+def _reaches_far(
+    change: np.ndarray, source: np.ndarray, difference: np.ndarray, translated: np.ndarray
+) -> bool:
+    """Whether the translation changed away from the planted thing, half as much as expected at it or more."""
+    far = ndimage.distance_transform_edt(~_around(change)) > _AWAY_PX
+    planted, found = (np.abs(ndimage.gaussian_filter(plane, _SMOOTH_PX)) for plane in (change, difference))
+    expected = float(planted.max()) * _gain(source, translated)
+    return bool(far.any() and expected > 0 and found[far].max() > _FAR_SHARE * expected)
+
+
+def _gain(source: np.ndarray, translated: np.ndarray) -> float:
+    """Range of the translation over that of the source; 0 where the source shows nothing."""
+    first, second = (float(np.subtract(*np.percentile(image, [99, 1]))) for image in (source, translated))
+    return second / first if first > 0 else 0.0
 
 
 def _summarise(kind: str, outcomes: Sequence[_Outcome]) -> dict[str, Any]:

@@ -60,11 +60,10 @@ def measure_realism(
     target = held_out if len(held_out) >= 8 else list(domains.target)
     n = min(len(domains.source), len(target), config.realism_images)
     source, target = _spread(domains.source, n), _spread(target, n)
-    scaler = extractor.FeatureScaler.fit(
-        _features(
-            domains, _spread(domains.rows("target", "train"), config.realism_images), None, feature_size
-        )
+    known = _features(
+        domains, _spread(domains.rows("target", "train"), config.realism_images), None, feature_size
     )
+    scaler = extractor.FeatureScaler.fit(known[extractor.is_defined(known)])
     real = scaler.transform(_features(domains, target, None, feature_size))
     rows = {}
     for name, made in (baseline_translations(domains) | {"translated": translation}).items():

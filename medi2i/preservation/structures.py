@@ -14,7 +14,7 @@ from scipy import ndimage
 from medi2i.evaluation.controls import Pair, PairFindings, label_misfit
 
 # Instruments that can tell one structure from another, in the order in which they are asked.
-STRUCTURE_INSTRUMENTS = ("geometry", "content", "labels")
+STRUCTURE_INSTRUMENTS = ("geometry", "content")
 # Kinds that the phantom has, and how names of label sets begin words for them; the first that fits counts.
 _KINDS = {
     "mediastinum": "mediastin|cardiomediastin",
@@ -49,7 +49,7 @@ class StructureScores:
 
     def of(self, instrument: str) -> float:
         """Score of one of `STRUCTURE_INSTRUMENTS`."""
-        return {"geometry": self.p95_px, "content": self.content, "labels": self.labels}[instrument]
+        return {"geometry": self.p95_px, "content": self.content}[instrument]
 
 
 def kind_of(name: str) -> str | None:

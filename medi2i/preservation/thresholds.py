@@ -3,41 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from medi2i.evaluation.controls import PairScores, prediction_limit
-from medi2i.preservation.structures import StructureScores, common_misfit, kind_of
+from medi2i.preservation.structures import common_misfit, kind_of
 from medi2i.preservation.trial import Block, ScoredImage
 
-# Instruments that each kind of structure has a threshold of its own for. Content has the image's: it looks
-# at one part of the image, whatever lies there.
-OWN_THRESHOLD = ("geometry", "labels")
 
-
-def structure_thresholds(blocks: Sequence[Block]) -> dict[str, dict[str, float]]:
-    """By kind of structure and instrument: what a new patient's worst image passes with 2 %.
+def structure_thresholds(blocks: Sequence[Block]) -> dict[str, float]:
+    """By kind of structure: displacement, in px, that a new patient's worst image passes with 2 %.
 
     Of each patient the worst score of all style changes, and of all structures of the kind, counts. A kind
-    that fewer than two patients have a score of gets no threshold.
+    that fewer than two patients have a score of gets no threshold. Only geometry has thresholds by structure:
+    content looks at one part of the image whatever lies there, and how well one outline fits tells too little
+    (of hearts, those of other patients fit as well).
     """
-    worst: dict[tuple[str, str], dict[str, float]] = {}
+    worst: dict[str, dict[str, float]] = {}
     for image in (image for block in blocks for image in block.values()):
         for name, scores in image.structures.items():
             kind = kind_of(name)
-            for instrument in OWN_THRESHOLD if kind is not None else ():
-                score = scores.of(instrument)
-                if not math.isnan(score):
-                    found = worst.setdefault((str(kind), instrument), {})
-                    patient = image.whole.patient
-                    found[patient] = max(score, found.get(patient, -math.inf))
-    limits: dict[str, dict[str, float]] = {}
-    for (kind_name, instrument), by_patient in worst.items():
-        if len(by_patient) >= 2:
-            limit = prediction_limit(instrument, list(by_patient.values()))
-            limits.setdefault(kind_name, {})[instrument] = limit
-    return limits
+            if kind is not None and not math.isnan(scores.p95_px):
+                found, patient = worst.setdefault(kind, {}), image.whole.patient
+                found[patient] = max(scores.p95_px, found.get(patient, -math.inf))
+    return {
+        kind: prediction_limit("geometry", list(by_patient.values()))
+        for kind, by_patient in worst.items()
+        if len(by_patient) >= 2
+    }
 
 
 def labels_threshold(blocks: Sequence[Block], kinds: frozenset[str]) -> float:
@@ -70,21 +64,18 @@ def dose_response(
 
 
 def structure_results(
-    blocks: Sequence[Block], limits: dict[str, dict[str, float]], controls: Iterable[str]
+    blocks: Sequence[Block], limits: Mapping[str, float], controls: Iterable[str]
 ) -> list[dict[str, object]]:
-    """Of each kind and control: structures, and the share that geometry or outlines flag."""
+    """Of each kind and control: how many structures, and the share that geometry flags."""
     rows: list[dict[str, object]] = []
     for control in controls:
         images = [block[control] for block in blocks if control in block]
-        for kind, instruments in limits.items():
+        for kind, limit in limits.items():
             scored = [s for image in images for name, s in image.structures.items() if kind_of(name) == kind]
-            by = {name: _share(scored, name, limit) for name, limit in instruments.items()}
-            rows.append({"control": control, "kind": kind, "n": len(scored), "by": by})
+            flagged = sum(scores.p95_px > limit for scores in scored)
+            share = flagged / len(scored) if scored else math.nan
+            rows.append({"control": control, "kind": kind, "n": len(scored), "flagged": share})
     return rows
-
-
-def _share(scored: Sequence[StructureScores], instrument: str, limit: float) -> float:
-    return sum(scores.of(instrument) > limit for scores in scored) / len(scored) if scored else math.nan
 
 
 def _defined(images: Sequence[PairScores], instrument: str) -> list[float]:
