@@ -72,9 +72,10 @@ def measure_planted(
 
     `response` is how strong the planted thing is in the translation, as a share of what it was in the source,
     each in units of its image's range: projection of the difference of the two translations on what was
-    planted. `elsewhere` counts plantings that changed the translation more than 12 pixels away from them at
-    least half as much as they should have at their place, `invented` images in
-    which the translation shows something that the source does not explain with nothing planted.
+    planted, without what a curve of tones explains. `elsewhere` counts plantings more than 12 pixels away
+    from which the content instrument finds something new, at least half as strong as what was planted;
+    `invented` images in which the translation shows something that the source does not explain with nothing
+    planted.
 
     Only images with masks of lungs are taken: the threshold is of lung, and so is the place.
 
@@ -170,8 +171,15 @@ def _plant_all(
         ).content
         place = _around(change)
         outcome = _decide(plain.content, content, place, limit)
-        response = _response(change, pair.source, after - before.translated, before.translated)
-        elsewhere = _reaches_far(change, pair.source, after - before.translated, before.translated)
+        difference = _beyond_tone(before.translated, after, place)
+        response = _response(change, pair.source, difference, before.translated)
+        far = ndimage.distance_transform_edt(~place) > _AWAY_PX
+        # a method may draw another style for another image: only what shows as content counts
+        elsewhere = (
+            _largest(content, far) > limit
+            and not _largest(plain.content, far) > limit
+            and _reaches(far, change, pair.source, difference, before.translated)
+        )
         outcomes.append(_Outcome(kind, pair.patient, outcome, response, elsewhere))
     return outcomes, plain.content.largest > limit
 
@@ -245,11 +253,17 @@ def _response(
     return float((difference * change).sum() / (change**2).sum()) / gain if gain > 0 else math.nan
 
 
-def _reaches_far(
-    change: np.ndarray, source: np.ndarray, difference: np.ndarray, translated: np.ndarray
+def _beyond_tone(before: np.ndarray, after: np.ndarray, place: np.ndarray) -> Float64[np.ndarray, "H W"]:
+    """What the second translation has beyond a cubic of the first, which is fitted away from the place."""
+    terms = np.stack([np.asarray(before, dtype=np.float64) ** power for power in range(4)], axis=-1)
+    coefficients = np.linalg.lstsq(terms[~place], after[~place], rcond=None)[0]
+    return np.asarray(after - terms @ coefficients)
+
+
+def _reaches(
+    far: np.ndarray, change: np.ndarray, source: np.ndarray, difference: np.ndarray, translated: np.ndarray
 ) -> bool:
-    """Whether the translation changed away from the planted thing, half as much as expected at it or more."""
-    far = ndimage.distance_transform_edt(~_around(change)) > _AWAY_PX
+    """Whether the translation changed there by at least half of what was planted."""
     planted, found = (np.abs(ndimage.gaussian_filter(plane, _SMOOTH_PX)) for plane in (change, difference))
     expected = float(planted.max()) * _gain(source, translated)
     return bool(far.any() and expected > 0 and found[far].max() > _FAR_SHARE * expected)

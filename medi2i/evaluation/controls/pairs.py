@@ -60,7 +60,7 @@ def clear_lung(pair: Pair) -> Bool[np.ndarray, "H W"]:
 
     A lung's shadow goes on behind the heart and the domes, where films show next to nothing of it. In slivers
     too narrow to be compared with their surroundings an honest film looks like content that is new: of 30
-    phantom films these held the largest difference of seven, up to four times that of the others. Empty
+    phantom patients ten had a largest difference above 9 with them, up to 23, and none without. Empty
     without lungs.
     """
     lungs = union_of(pair, "lung")
