@@ -54,7 +54,12 @@ def join_records(cells: Sequence[Cell], path: Path) -> int:
         cell = known.get(record["cell"])
         if cell is None or cell.state() is not State.NEW or record["settings"] != _settings(cell.config):
             continue
-        stored = {measure["settings"]["name"]: measure for measure in record["measures"]}
+        wanted = {settings.name for settings in cell.measures}  # names become paths: none but the suite's own
+        stored = {
+            measure["settings"]["name"]: measure
+            for measure in record["measures"]
+            if measure["settings"]["name"] in wanted
+        }
         for name, measure in stored.items():
             write_text_atomically(measure_path(cell.folder, name), json.dumps(measure))
         if cell.missing_measures():
@@ -89,6 +94,9 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 def _require_shape(record: Any) -> None:
     """Refuse with the error of a missing key what is no record of a cell."""
-    _ = record["cell"], record["settings"]
+    if not isinstance(record["cell"], str) or not isinstance(record["settings"], dict):
+        raise TypeError("no name or no settings")
     for measure in record["measures"]:
-        _ = measure["settings"]["name"], measure["values"], measure["images"]
+        _ = measure["values"], measure["images"]
+        if not isinstance(measure["settings"]["name"], str):
+            raise TypeError("no name of a measure")

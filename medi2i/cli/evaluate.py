@@ -35,7 +35,7 @@ def evaluate(
         typer.Option(
             "--map",
             metavar=_LABEL,
-            help="Which structure a label of the films is; a=b+c for several; may be repeated.",
+            help="Which structure a label of the films is; a=b+c for several, a= leaves it out.",
         ),
     ] = None,
     add: Annotated[
@@ -57,17 +57,27 @@ def evaluate(
     from medi2i.cli.output import print_proof
     from medi2i.translation import parse_assignments
 
+    options: dict[str, Any] = {
+        "--protocol": protocol,
+        "--seeds": seeds,
+        "--few-shot": few_shot,
+        "--map": map_,
+        "--add": add,
+        "--transductive": transductive or None,
+    }
+    if target_labels is None:
+        _refuse_without_films([name for name, value in options.items() if value is not None])
     settings = _with_options(
         proof.choose_config(config, set_ or (), device),
         {
             "protocol": protocol,
             "seeds": None if seeds is None else tuple(range(seeds)),
             "few_shot": None if few_shot is None else _counts(few_shot),
-            "structures": _parts(parse_assignments(map_ or (), "--map")) or None,
+            "structures": _parts(map_ or ()) or None,
             "transductive": transductive or None,
         },
     )
-    tools = {name: Path(place) for name, place in parse_assignments(add or (), "--add").items()}
+    tools = {name: Path(place) for name, place in parse_assignments(add or (), "--add", _TOOL).items()}
     print_proof(proof.evaluate(run, settings, target_labels=target_labels, predictions=tools, device=device))
 
 
@@ -93,8 +103,27 @@ def _counts(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in parts)
 
 
-def _parts(assignments: dict[str, str]) -> dict[str, tuple[str, ...]]:
-    return {
-        label: tuple(part.strip() for part in structures.split("+"))
-        for label, structures in assignments.items()
-    }
+def _refuse_without_films(names: list[str]) -> None:
+    if names:
+        raise UsageError(
+            ", ".join(names),
+            found="no --target-labels",
+            expected="labelled films, which this is about",
+            remedy="add --target-labels DIR, or drop it",
+        )
+
+
+def _parts(texts: list[str] | tuple[()]) -> dict[str, tuple[str, ...]]:
+    """`label=a+b` as label and structures; `label=` names none, which leaves the label out."""
+    found: dict[str, tuple[str, ...]] = {}
+    for text in texts:
+        label, equals, structures = (part.strip() for part in text.partition("="))
+        if not (label and equals) or label in found:
+            raise UsageError(
+                f"--map {text}",
+                found="a second value of the same label" if label in found else "no LABEL=STRUCTURE",
+                expected="each label once, e.g. lungs=left_lung+right_lung, or lungs= to leave it out",
+                remedy="mend it",
+            )
+        found[label] = tuple(part.strip() for part in structures.split("+") if part.strip())
+    return found

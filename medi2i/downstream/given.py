@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool
 
-from medi2i.data.dataset_folder import MASKS, find_mask
+from medi2i.data.dataset_folder import MASKS, DatasetItem, find_mask
 from medi2i.data.manifest import file_sha256, load_masks
 from medi2i.data.tables import read_tables
 from medi2i.downstream.films import Film
@@ -52,11 +52,19 @@ class Predictions:
         Raises:
             MaskMismatchError: there are none.
         """
-        found = find_mask(self.folder / MASKS, film.item.relative)
+        return self.find(film.item)
+
+    def find(self, item: DatasetItem) -> Path:
+        """Where the masks of a film are, which need not be opened for that.
+
+        Raises:
+            MaskMismatchError: there are none.
+        """
+        found = find_mask(self.folder / MASKS, item.relative)
         if found is None:
             raise MaskMismatchError(
                 f"--add {self.name}={self.folder}",
-                found=f"no mask of the film {film.item.relative.name}",
+                found=f"no mask of the film {item.relative.name}",
                 expected="masks of every film, empty where nothing was found",
                 remedy="predict all films with it",
             )

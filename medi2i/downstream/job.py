@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -13,11 +14,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
+from medi2i.data.dataset_folder import DatasetFolder
 from medi2i.downstream.dont_care import WORDS
 from medi2i.downstream.films import Films, find_films, read_films
 from medi2i.downstream.given import Predictions, find_predictions
-from medi2i.downstream.ground import Ground, find_labels
-from medi2i.downstream.labels import measure_ceiling
+from medi2i.downstream.ground import DATA, Ground, find_labels
+from medi2i.downstream.labels import Labels, measure_ceiling
 from medi2i.downstream.leaks import check_films
 from medi2i.downstream.rows import ORACLE, Row, label_starts, plan_rows, slug_of
 from medi2i.downstream.settings import DownstreamConfig
@@ -95,7 +97,43 @@ def measure_downstream(
         InterruptedRunError: a stop was requested; calling again continues.
     """
     way_back = _way_back(translate_films)
-    if way_back is None and config.protocols == ("translate-at-test",):
+    folder, labels, given = check_inputs(
+        config, domains=domains, source=source, films=films, extra=extra, bidirectional=way_back is not None
+    )
+    with nullcontext(stop) if stop is not None else stop_on_signals() as asked:
+        ground = Ground(config, domains, translated, source, target, out, labels, device, asked)
+        rows = plan_rows(config, way_back=way_back is not None)
+        ground.segmenter  # noqa: B018  its settings are checked before anything is read
+        total = len(domains.source) + len(domains.target) + len(folder.items)
+        with _ticking("checking the films", total, ground) as tick:
+            seen = check_films(folder, domains, (source, target), transductive=config.transductive, tick=tick)
+        train_unlabelled(ground, rows)
+        with _ticking("reading the films", len(folder.items), ground) as tick:
+            found = read_films(folder, labels, tick)
+        result = _test(Testing(ground, found, way_back), rows, given, transductive=seen)
+        # links to the films and their labels must not stay in a folder that is handed on
+        shutil.rmtree(out / DATA, ignore_errors=True)
+        return result
+
+
+def check_inputs(
+    config: DownstreamConfig,
+    *,
+    domains: Domains,
+    source: Path,
+    films: Path,
+    extra: Mapping[str, Path] | None = None,
+    bidirectional: bool,
+) -> tuple[DatasetFolder, Labels, list[Predictions]]:
+    """Refuse what is wrong with paths and names alone, in a moment; no film is opened.
+
+    Returns:
+        the films, which of their labels are scored, and the masks of other tools.
+
+    Raises:
+        UsageError, MaskMismatchError: as `measure_downstream`.
+    """
+    if not bidirectional and config.protocols == ("translate-at-test",):
         raise UsageError(
             "--protocol translate-at-test",
             found="a method that translates one way only",
@@ -105,18 +143,11 @@ def measure_downstream(
     folder = find_films(films)
     labels = find_labels(config, domains, source, folder)
     given = [find_predictions(name, place, labels) for name, place in (extra or {}).items()]
-    with nullcontext(stop) if stop is not None else stop_on_signals() as asked:
-        ground = Ground(config, domains, translated, source, target, out, labels, device, asked)
-        rows = plan_rows(config, way_back=way_back is not None)
-        _require_names(rows, given)
-        ground.segmenter  # noqa: B018  its settings are checked before anything is read
-        total = len(domains.source) + len(domains.target) + len(folder.items)
-        with _ticking("checking the films", total, ground) as tick:
-            seen = check_films(folder, domains, (source, target), transductive=config.transductive, tick=tick)
-        train_unlabelled(ground, rows)
-        with _ticking("reading the films", len(folder.items), ground) as tick:
-            found = read_films(folder, labels, tick)
-        return _test(Testing(ground, found, way_back), rows, given, transductive=seen)
+    _require_names(plan_rows(config, way_back=bidirectional), given)
+    for predictions in given:
+        for item in folder.items:
+            predictions.find(item)
+    return folder, labels, given
 
 
 def train_unlabelled(ground: Ground, rows: Sequence[Row]) -> None:

@@ -14,7 +14,7 @@ from jaxtyping import Bool
 
 from medi2i.data.manifest import ManifestRow, load_masks
 from medi2i.data.table_files import read_json
-from medi2i.errors import MaskMismatchError, UsageError
+from medi2i.errors import UsageError
 from medi2i.evaluation import Domains
 from medi2i.evaluation.domains import patients
 from medi2i.metrics.overlap import dice
@@ -71,8 +71,8 @@ def match_labels(
         conventions: of source and films, as `dataset.json` states them.
 
     Raises:
-        UsageError: a name that was asked for is not there.
-        MaskMismatchError: a label has no structure of its name, or none is left.
+        UsageError: a name that was asked for is not there, a label has no structure of its name, or none is
+            left.
     """
     for label, parts in asked.items():
         _require_name(f"--map {label}=...", label, films, "labels of the films")
@@ -83,7 +83,7 @@ def match_labels(
         found = asked[label] if label in asked else _of_same_name(label, source, conventions[1])
         if found is None:
             near = closest(label, source)
-            raise MaskMismatchError(
+            raise UsageError(
                 f"label '{label}'",
                 found="no structure of the source has this name",
                 expected=f"one of {', '.join(source)}",
@@ -93,7 +93,7 @@ def match_labels(
         if found:
             chosen[label] = found
     if not chosen:
-        raise MaskMismatchError(
+        raise UsageError(
             "--target-labels",
             found="no label that is to be scored",
             expected="at least one",

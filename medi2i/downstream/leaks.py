@@ -42,8 +42,9 @@ def check_films(
     """Refuse films that the run has seen, by pixels or by patient, and masks that fit no film.
 
     It opens every film, and tells yes or no: no number of a film reaches a training. Pixels are compared
-    decoded, freed of bit depth and polarity as stored; a constant image is like no other. A patient of one
-    name in two folders is one patient. Films that can't be read are left to the scoring, which counts them.
+    decoded, freed of bit depth and polarity; a constant image is like no other. Resized or cropped copies are
+    not found. A patient of one name in two folders is one patient. Films that can't be read are left to the
+    scoring, which counts them.
 
     Args:
         folder: the test films.
@@ -56,11 +57,12 @@ def check_films(
         whether the run has seen any of them.
 
     Raises:
-        SplitLeakError: it has, and that is not allowed.
+        SplitLeakError: it has, and that is not allowed; or one film belongs to two patients.
         MaskMismatchError: masks of another matrix than their film's, or that are not binary.
     """
     seen = _remember(domains, locations, tick)
     of_pixels = of_patients = 0
+    owners: dict[bytes, str | None] = {}
     for item in folder.items:
         tick()
         try:
@@ -70,7 +72,10 @@ def check_films(
         if item.mask is not None:
             load_masks(item.mask, folder.structures, film.pixels.shape)
         name = film.patient_id or item.patient
-        of_pixels += hash_pixels(film) in seen.pixels
+        pixels = hash_pixels(film)
+        if name != owners.setdefault(pixels, name):
+            raise _of_two_patients(item)
+        of_pixels += pixels in seen.pixels
         of_patients += name is not None and seen.identity(name) in seen.patients
     if (of_pixels or of_patients) and not transductive:
         raise SplitLeakError(
@@ -83,8 +88,17 @@ def check_films(
     return bool(of_pixels or of_patients)
 
 
+def _of_two_patients(item: DatasetItem) -> SplitLeakError:
+    return SplitLeakError(
+        item.path,
+        found="a film whose pixels are also those of another patient's film",
+        expected="each film once, or all of its copies with one patient",
+        remedy="remove the copy, or mend patients.csv: else it is trained on and tested on",
+    )
+
+
 def hash_pixels(radiograph: Radiograph) -> bytes:
-    """The same for one picture at 8 and 16 bit, inverted or not as it is stored; of a constant one: random.
+    """The same for one picture at 8 and 16 bit, inverted or not; of a constant one: random.
 
     Pixels are stretched to 0 to 255, which any bit depth of the same picture rounds to alike.
     """
@@ -93,7 +107,8 @@ def hash_pixels(radiograph: Radiograph) -> bytes:
     if not high > low:
         return secrets.token_bytes(32)
     codes = np.rint((pixels.astype(np.float64) - low) / (high - low) * 255).astype(np.uint8)
-    return hashlib.sha256(repr(codes.shape).encode() + codes.tobytes()).digest()
+    both = sorted(sense.tobytes() for sense in (codes, 255 - codes))
+    return hashlib.sha256(repr(codes.shape).encode() + both[0]).digest()
 
 
 def _remember(domains: Domains, locations: Iterable[Path], tick: Callable[[], None]) -> _Seen:

@@ -2,12 +2,14 @@
 
 The first of these that applies:
 
-- `INVALID`: the controls failed, or labels fit their own films no better than those of other patients do.
+- `INVALID`: the controls failed, or labels fit their own films no better than those of other patients do, in
+  the mean or in more than a tenth of the patients.
 - `cannot tell`: controls underpowered; no target labels; no row without the adapter on the same labels and
   folds; fewer than two patients or three seeds.
+- `do not translate`: the images' anatomy is not kept, whatever a network makes of them.
 - `do not translate`: the best row without the adapter beats it: the interval of adapter - best is below 0.
-- `cannot tell`: that interval holds 0; or it is above 0, and no row was beaten that has framing,
-  randomisation, and a mean teacher where target films may be trained on.
+- `cannot tell`: that interval holds 0; or it is above 0, and the adapter's row is below .5 itself, or no row
+  was beaten that has framing, randomisation, and a mean teacher where target films may be trained on.
 - `use with care`: it is above 0 and a caution stands: fewer than 50 patients, transductive, a structure that
   loses, or a warning of the caller.
 - `use`: it is above 0 and none stands.
@@ -28,13 +30,15 @@ import numpy as np
 from jaxtyping import Float64
 
 from medi2i.errors import UsageError
-from medi2i.metrics.statistics import MeanInterval, crossed_interval
+from medi2i.metrics.statistics import MeanInterval, crossed_interval, wilson_interval
 
 VerdictName = Literal["use", "use with care", "do not translate", "cannot tell", "INVALID"]
 LEVEL = 0.95
 FEWEST_SEEDS = 3
 # Labels of other patients must all but never pass for a film's own.
 _LABELS_LEVEL = 0.9999
+_OWN_LABELS = 0.9  # least share of patients whose labels fit their own films better
+_LEAST_USEFUL = 0.5  # a network below it has learned nothing that a gain could be of
 _MUST_BE_BEATEN = frozenset({"framing", "randomisation"})
 
 
@@ -90,6 +94,7 @@ class Evidence:
             among the rows to beat.
         transductive: test films were seen in training, unlabelled.
         warnings: in words, whatever else calls for care: flagged images, structures moved, failed cases.
+        destroyed: in words, what of the anatomy is not kept, so that masks don't fit the images any more.
     """
 
     controls: Controls
@@ -98,6 +103,7 @@ class Evidence:
     target_films_trainable: bool
     transductive: bool = False
     warnings: tuple[str, ...] = ()
+    destroyed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +135,9 @@ def reach_verdict(evidence: Evidence) -> Verdict:
         UsageError: rows differ in patients, seeds or structures.
     """
     _require_same_shape(evidence)
-    return _from_controls(evidence) or _from_labels(evidence) or _from_rows(evidence)
+    return (
+        _from_controls(evidence) or _from_anatomy(evidence) or _from_labels(evidence) or _from_rows(evidence)
+    )
 
 
 def headline(row: ScoredRow) -> Float64[np.ndarray, "P S"]:
@@ -153,6 +161,12 @@ def _from_controls(evidence: Evidence) -> Verdict | None:
     return None
 
 
+def _from_anatomy(evidence: Evidence) -> Verdict | None:
+    if evidence.destroyed:
+        return Verdict("do not translate", f"The anatomy is not kept: {' '.join(evidence.destroyed)}")
+    return None
+
+
 def _from_labels(evidence: Evidence) -> Verdict | None:
     if not evidence.rows or evidence.own_minus_other is None:
         return Verdict(
@@ -167,6 +181,14 @@ def _from_labels(evidence: Evidence) -> Verdict | None:
             "INVALID",
             "Labels fit their own films no better than those of other patients do "
             f"({_signed(fit.estimate)}): they may be shuffled, or nothing was learned from them.",
+        )
+    means = np.nanmean(evidence.own_minus_other[~np.isnan(evidence.own_minus_other).all(1)], axis=1)
+    own = int((means > 0).sum())
+    if wilson_interval(own, len(means))[1] < _OWN_LABELS:
+        return Verdict(
+            "INVALID",
+            f"In {len(means) - own} of {len(means)} patients labels fit their own films no better than those "
+            "of other patients do: some may be shuffled, or little was learned from them.",
         )
     return None
 
@@ -186,6 +208,8 @@ def _from_rows(evidence: Evidence) -> Verdict:
     adapter, difference = _compare(translated, best)
     cautions = _cautions(evidence, adapter, best, difference)
     name, why = _judge(difference, _seeds(adapter, best), _missing(evidence, comparable), cautions)
+    if name in ("use", "use with care") and _mean(adapter) < _LEAST_USEFUL:
+        name, why = "cannot tell", f"; but {_mean(adapter):.2f} itself: hardly anything was learned"
     numbers = (
         f"'{adapter.name}' against '{best.name}', the best row without the adapter: {_words(difference)}"
     )

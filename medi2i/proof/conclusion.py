@@ -11,6 +11,8 @@ from medi2i.evaluation.verdict import Controls, Evidence, Verdict, reach_verdict
 
 # Thresholds flag about 2 % of images in which nothing changed: a share below this is no chance of theirs.
 LEAST_CERTIFIED = 0.95
+# Where every second image has lost a structure, its masks are of no use.
+DESTROYED_BELOW = 0.5
 
 
 def conclude(
@@ -31,6 +33,7 @@ def conclude(
             target_films_trainable=table is not None and table.target_films_trainable,
             transductive=table is not None and table.transductive,
             warnings=_warn(preservation),
+            destroyed=_destroyed(preservation),
         )
     )
     return {
@@ -43,13 +46,28 @@ def conclude(
 def _warn(preservation: Mapping[str, Any]) -> tuple[str, ...]:
     """What the certificate says that a user of the images has to know."""
     spoiled = sum(bool(image["sanity"]) for image in preservation["images"])
-    found = [f"{spoiled} of {len(preservation['images'])} images are inverted, constant or empty."]
-    weak = [
-        f"{structure['name']} is certified in {structure['kept']} of {structure['n']} images."
+    found = f"{spoiled} of {len(preservation['images'])} images are inverted, constant or empty."
+    weak = _certified_below(preservation, LEAST_CERTIFIED)
+    return ((found,) if spoiled else ()) + tuple(f"{words}." for words in weak)
+
+
+def _destroyed(preservation: Mapping[str, Any]) -> tuple[str, ...]:
+    """What is so badly kept that the masks can't be trusted."""
+    images = preservation["images"]
+    spoiled = sum(bool(image["sanity"]) for image in images)
+    found = f"{spoiled} of {len(images)} images are inverted, constant or empty."
+    lost = _certified_below(preservation, DESTROYED_BELOW)
+    return ((found,) if spoiled > (1 - DESTROYED_BELOW) * len(images) else ()) + tuple(
+        f"{words}." for words in lost
+    )
+
+
+def _certified_below(preservation: Mapping[str, Any], share: float) -> list[str]:
+    return [
+        f"{structure['name']} is certified in {structure['kept']} of {structure['n']} images"
         for structure in preservation["structures"]
-        if structure["kept"] < LEAST_CERTIFIED * structure["n"]
+        if structure["kept"] < share * structure["n"]
     ]
-    return (*(found if spoiled else ()), *weak)
 
 
 def _describe(verdict: Verdict) -> dict[str, Any]:

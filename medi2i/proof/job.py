@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from medi2i.adaptation.run_folder import RunFolder
-from medi2i.downstream import DownstreamResult, measure_downstream
-from medi2i.errors import CheckpointError
+from medi2i.downstream import DownstreamResult, check_inputs, measure_downstream
+from medi2i.errors import CheckpointError, InterruptedRunError, UsageError
 from medi2i.evaluation import write_results
 from medi2i.preservation import (
     RunControls,
@@ -66,25 +68,68 @@ def evaluate(
     Raises:
         CheckpointError: the run is not finished.
         SplitLeakError: the run has seen a test film or its patient, and that was not allowed.
-        UsageError, InputError: the films, their labels or the masks of a tool don't fit.
+        UsageError, InputError: the films, their labels or the masks of a tool don't fit; or results on
+            labelled films would be lost.
         InterruptedRunError: Ctrl-C or SIGTERM; calling again continues.
     """
     config = config or EvaluateConfig()
     opened = RunFolder(run, device=device)
     results = _read_finished(run)
-    with stop_on_signals() as stop:
-        controls = judge_instruments(
-            opened.domains, out=run, config=config.preservation, seed=config.seed, stop=stop
+    if target_labels is None:
+        _require_nothing_lost(run, results)
+    else:  # wrong paths and names are told at once, not after minutes
+        check_inputs(
+            config.downstream,
+            domains=opened.domains,
+            source=opened.config.folder("source"),
+            films=target_labels,
+            extra=predictions,
+            bidirectional=opened.bidirectional,
         )
-        sections = _examine(opened, controls, config, stop)
-        table = None
-        if target_labels is not None:
-            table = _test_usefulness(opened, config, target_labels, predictions or {}, stop)
+    try:
+        with stop_on_signals() as stop:
+            controls = judge_instruments(
+                opened.domains, out=run, config=config.preservation, seed=config.seed, stop=stop
+            )
+            sections = _examine_once(opened, controls, config, stop)
+            table = None
+            if target_labels is not None:
+                table = _test_usefulness(opened, config, target_labels, predictions or {}, stop)
+    except InterruptedRunError as error:
+        raise InterruptedRunError(
+            run,
+            found="interrupted",
+            expected="to come to the end",
+            remedy="run the same command again: trainings and scores that are finished are kept",
+        ) from error
     sections["downstream"] = None if table is None else table.facts
     concluded = conclude(controls.controls, sections["preservation"], table)
     write_results(run / _RESULTS, concluded | results | sections | concluded)  # the verdict stands first
     write_report(run)
     return EvaluateResult(run, json.loads((run / _RESULTS).read_text(encoding="utf-8")))
+
+
+def _examine_once(
+    opened: RunFolder, controls: RunControls, config: EvaluateConfig, stop: StopRequest
+) -> dict[str, Any]:
+    """`_examine`, or what an earlier call with the same settings, weights and thresholds found."""
+    facts = {
+        "medi2i": metadata.version("medi2i"),
+        "config": config.model_dump(mode="json", include={"seed", "preservation"}),
+        "weights": opened.translator.origin["weights_sha256"],
+        "images": [row.sha256 for row in opened.domains.source],
+        "controls": controls.section,
+    }
+    key = hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()
+    path = opened.folder / FOLDER / "examined.json"
+    if path.is_file():
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+        if earlier["key"] == key:
+            found: dict[str, Any] = earlier["sections"]
+            return found
+    write_results(path, {"key": key, "sections": _examine(opened, controls, config, stop)})
+    sections: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["sections"]
+    return sections
 
 
 def _examine(
@@ -140,6 +185,17 @@ def _test_usefulness(
     )
 
 
+def _require_nothing_lost(run: Path, results: Mapping[str, Any]) -> None:
+    """Refuse to replace a verdict on labelled films by one without them."""
+    if results.get("downstream") is not None:
+        raise UsageError(
+            run,
+            found="results on labelled films, and no --target-labels now",
+            expected="the same films again: what is finished is not computed twice",
+            remedy="add --target-labels, or evaluate a copy of the run",
+        )
+
+
 def _read_finished(run: Path) -> dict[str, Any]:
     path = run / _RESULTS
     try:
@@ -149,6 +205,6 @@ def _read_finished(run: Path) -> dict[str, Any]:
             path,
             found="no readable results",
             expected="a run that came to its end",
-            remedy="finish it with `medi2i adapt --resume --out RUN`, or check the path",
+            remedy="check the path, or finish the run with `medi2i adapt --resume --out RUN`",
         ) from error
     return results

@@ -93,8 +93,8 @@ def choose_looks(
     )
 
 
-def parse_assignments(texts: Sequence[str], option: str) -> dict[str, str]:
-    """`KEY=VALUE` texts as a dictionary.
+def parse_assignments(texts: Sequence[str], option: str, example: str = "view=PA") -> dict[str, str]:
+    """`KEY=VALUE` texts as a dictionary; messages show an example.
 
     Raises:
         UsageError: a text is no assignment, or two give the same key.
@@ -106,7 +106,7 @@ def parse_assignments(texts: Sequence[str], option: str) -> dict[str, str]:
             raise UsageError(
                 f"{option} {text}",
                 found="a second value of the same name" if key in values else "no KEY=VALUE",
-                expected="each name once, e.g. view=PA",
+                expected=f"each name once, e.g. {example}",
                 remedy=f"write {option} KEY=VALUE",
             )
         values[key] = value

@@ -251,7 +251,9 @@ def test_a_joined_cell_that_lacks_a_later_measure_is_named_and_left(done, domain
     assert planned[0].changed_settings() == ["measures"]
 
 
-@pytest.mark.parametrize("text", ["{", '{"cell": "a"}', "[]"])
+@pytest.mark.parametrize(
+    "text", ["{", '{"cell": "a"}', "[]", '{"cell": ["a"], "settings": {}, "measures": []}']
+)
 def test_a_damaged_record_is_refused(domains_folder, tmp_path, text):
     (tmp_path / "cells.jsonl").write_text(text)
     with pytest.raises(CheckpointError, match="no readable records"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from medi2i.downstream.labels import closest, match_labels, measure_ceiling, read_convention
-from medi2i.errors import MaskMismatchError, UsageError
+from medi2i.errors import UsageError
 from medi2i.io.masks import write_mask_folder
 from tests.downstream.squares import make_domains, write_films
 from tests.tiny_data import make_scene, save_png
@@ -22,7 +22,7 @@ def test_equal_names_match_and_a_map_joins_structures():
 
 
 def test_a_label_that_is_no_structure_names_the_nearest_and_offers_the_map():
-    with pytest.raises(MaskMismatchError, match="label 'lung left'") as error:
+    with pytest.raises(UsageError, match="label 'lung left'") as error:
         match_labels(SOURCE, ("lung left", "heart"), {})
     assert '--map "lung left=left_lung"' in error.value.remedy
     assert '--map "lung left="' in error.value.remedy
@@ -31,7 +31,7 @@ def test_a_label_that_is_no_structure_names_the_nearest_and_offers_the_map():
 def test_a_label_is_left_out_by_an_empty_map_but_not_all_of_them():
     labels = match_labels(SOURCE, ("nodule", "heart"), {"nodule": ()})
     assert (labels.structures, labels.left_out) == (("heart",), ("nodule",))
-    with pytest.raises(MaskMismatchError, match="no label that is to be scored"):
+    with pytest.raises(UsageError, match="no label that is to be scored"):
         match_labels(SOURCE, ("nodule",), {"nodule": ()})
 
 

@@ -41,6 +41,24 @@ def test_a_film_with_the_pixels_of_a_target_film_is_refused_at_another_bit_depth
     assert check(folders, transductive=True) is True
 
 
+def test_an_inverted_copy_is_the_same_film(folders):
+    _, target, films = folders
+    codes = load_png(target / "images" / "film_41.png")
+    Image.fromarray(255 - codes).save(films / "images" / "film_60.png")
+    with pytest.raises(SplitLeakError, match="the pixels of 1 and the patient of 0"):
+        check(folders)
+
+
+def test_one_film_of_two_patients_is_refused(folders):
+    films = folders[2]
+    (films / "images" / "film_61.png").write_bytes((films / "images" / "film_60.png").read_bytes())
+    with pytest.raises(SplitLeakError, match="also those of another patient's film"):
+        check(folders)
+    table = (films / "patients.csv").read_text()
+    (films / "patients.csv").write_text(table.replace("person-61", "person-60"))
+    assert check(folders) is False  # twice of one patient: never on both sides
+
+
 def test_a_film_of_a_patient_of_the_run_is_refused(folders):
     _, target, films = folders
     table = (films / "patients.csv").read_text()

@@ -189,3 +189,27 @@ def test_shuffled_labels_never_give_use(patients: int):
         own = generator.normal(0, 0.1, (patients, 1)) + generator.normal(0, 0.02, (patients, 3))
         words.add(reach_verdict(replace(given, own_minus_other=own)).name)
     assert words == {"INVALID"}
+
+
+def test_labels_that_fit_only_half_of_the_patients_are_not_valid():
+    own = 0.3 + noise(60, 3, 5)
+    own[:30] -= own[:30].mean()  # half of them are as good as shuffled
+    verdict = reach_verdict(evidence(0.05, own_minus_other=own))
+    assert verdict.name == "INVALID"
+    assert "some may be shuffled" in verdict.reason
+
+
+def test_images_that_lost_their_anatomy_are_not_to_be_used_whatever_the_gain():
+    verdict = reach_verdict(evidence(0.05, destroyed=("heart is certified in 3 of 48 images.",)))
+    assert verdict.name == "do not translate"
+    assert verdict.reason == "The anatomy is not kept: heart is certified in 3 of 48 images."
+
+
+def test_a_gain_of_networks_that_learned_hardly_anything_cannot_tell():
+    rows = [
+        row("framing + randomisation", 0.2, techniques=STRONG),
+        row("adapter", 0.4, adapter=True, base="framing + randomisation", key=2),
+    ]
+    verdict = reach_verdict(evidence(0, rows=rows))
+    assert verdict.name == "cannot tell"
+    assert "0.35 itself: hardly anything was learned" in verdict.reason  # the mean of 0.4 and 0.3

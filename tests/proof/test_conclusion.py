@@ -69,6 +69,21 @@ def test_what_is_not_certified_makes_it_use_with_care(changed, caution):
     assert (verdict["name"], verdict["cautions"]) == ("use with care", [caution])
 
 
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"structures": [LUNG | {"kept": 19}]}, "left_lung is certified in 19 of 40 images."),
+        ({"images": [{"sanity": ["empty"]}] * 40}, "40 of 40 images are inverted, constant or empty."),
+    ],
+)
+def test_images_without_their_anatomy_are_refused(changed, reason):
+    verdict = conclude(PASSED, KEPT | changed, table(0.05))["verdict"]
+    assert (verdict["name"], verdict["reason"]) == (
+        "do not translate",
+        f"The anatomy is not kept: {reason}",
+    )
+
+
 def test_a_loss_names_the_better_row():
     verdict = conclude(PASSED, KEPT, table(-0.05))["verdict"]
     assert (verdict["name"], verdict["better_row"]) == ("do not translate", BEST)

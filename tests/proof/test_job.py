@@ -75,9 +75,9 @@ def test_the_results_begin_with_the_verdict_and_keep_what_adapt_measured(evaluat
     assert {key: results[key] for key in before} == before
     assert {"controls", "preservation", "realism", "downstream"} <= set(results)
     # four phantom patients are too few to know what the instruments find
-    assert results["verdict"]["name"] in {"cannot tell", "INVALID"}
-    assert results["controls"]["state"] != "passed"
-    assert results["valid"] is (results["verdict"]["name"] != "INVALID")
+    assert results["controls"]["state"] == "underpowered"
+    assert (results["verdict"]["name"], results["valid"]) == ("cannot tell", True)
+    assert "2 patients for thresholds, 10 needed" in results["verdict"]["reason"]
     assert read_results(evaluated / "results.json").verdict.name == results["verdict"]["name"]
 
 
@@ -102,7 +102,7 @@ def test_the_page_and_tables_are_written_and_name_no_file_or_patient(evaluated):
 def test_an_evaluation_without_films_says_what_cannot_be_known(judged, settings, run_cli):
     ended = run_cli("evaluate", judged, "--config", settings, "--device", "cpu")
     assert ended.code == 0
-    assert "verdict: cannot tell" in ended.out or "verdict: INVALID" in ended.out
+    assert "verdict: cannot tell" in ended.out
     results = json.loads((judged / "results.json").read_text())
     assert results["downstream"] is None
     assert results["gap_closed"] is None
@@ -125,8 +125,10 @@ def test_an_interrupted_evaluation_leaves_the_results_as_they_were(judged, setti
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        (["--few-shot", "0,many"], "--few-shot 0,many: something that is no number"),
-        (["--map", "cardiac"], "--map cardiac: no KEY=VALUE"),
+        (["--target-labels", ".", "--few-shot", "0,many"], "--few-shot 0,many: something that is no number"),
+        (["--target-labels", ".", "--map", "cardiac"], "--map cardiac: no LABEL=STRUCTURE"),
+        (["--map", "cardiac=heart", "--seeds", "1"], "--seeds, --map: no --target-labels"),
+        (["--target-labels", "nowhere"], "nowhere: no such file or folder"),
         (["--set", "downstream.fold=3"], "did you mean 'folds'"),
     ],
 )
@@ -134,6 +136,29 @@ def test_wrong_options_are_named(identity_run, run_cli, options, error):
     ended = run_cli("evaluate", identity_run, *options)
     assert ended.code == 2
     assert error in ended.error
+
+
+def test_results_on_films_are_not_lost_by_an_evaluation_without_them(evaluated, settings, run_cli):
+    before = (evaluated / "results.json").read_bytes()
+    ended = run_cli("evaluate", evaluated, "--config", settings)
+    assert ended.code == 2
+    assert "no --target-labels now" in ended.error
+    assert (evaluated / "results.json").read_bytes() == before
+
+
+def test_no_film_and_no_source_image_stays_in_the_working_folder(evaluated):
+    assert not (evaluated / "evaluation" / "data").exists()
+
+
+def test_what_an_evaluation_examined_is_not_examined_again(judged, settings, monkeypatch):
+    config = EvaluateConfig.model_validate(json.loads(settings.read_text()))
+    first = evaluate(judged, config, device="cpu").results
+
+    def never(*arguments, **others):
+        raise AssertionError("examined again")
+
+    monkeypatch.setattr(job, "measure_preservation", never)
+    assert evaluate(judged, config, device="cpu").results == first
 
 
 def test_a_run_that_did_not_end_is_refused(tmp_path):

@@ -7,7 +7,7 @@ Controls are judged as sets. The rule, in this order:
   change of anatomy is found in fewer than 95 %. A set of fewer than 20 images fails only where its
   interval leaves no doubt.
 - `underpowered`: a set has fewer than 20 images (one miss among fewer is more than 5 %), or fewer than ten
-  patients were there for the thresholds.
+  patients were there for the thresholds; then only image sanity, which has none, can make it `failed`.
 - `passed`.
 """
 
@@ -141,11 +141,16 @@ def judge(calibration: Scored, negatives: Scored, positives: Scored, sanity: Sco
     failed, weak = _judge_positives(results, positives, base)
     if false_flags[1] > MOST_FALSE_FLAGS:
         failed.insert(0, f"{false_flags[0]:.0%} of style changes are flagged")
-    failed += _judge_sanity(sanity)
     if len(base) < FEWEST_IMAGES:
         weak.append(f"{len(base)} style changes, {FEWEST_IMAGES} needed")
-    if len(patients) < FEWEST_CALIBRATION_PATIENTS:
-        weak.append(f"{len(patients)} patients for thresholds, {FEWEST_CALIBRATION_PATIENTS} needed")
+    if len(patients) < FEWEST_CALIBRATION_PATIENTS:  # what such thresholds miss or flag says nothing
+        weak = [
+            f"{len(patients)} patients for thresholds, {FEWEST_CALIBRATION_PATIENTS} needed",
+            *failed,
+            *weak,
+        ]
+        failed = []
+    failed += _judge_sanity(sanity)
     if failed:
         controls = Controls("failed", tuple(failed))
     else:

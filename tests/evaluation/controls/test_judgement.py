@@ -124,6 +124,17 @@ def test_few_patients_for_thresholds_are_underpowered():
     assert judged.controls.reasons == ("5 patients for thresholds, 10 needed",)
 
 
+def test_what_thresholds_of_few_patients_miss_is_no_failure_but_image_sanity_is():
+    few, tested = range(5), range(20, 42)
+    missed = {"warp_1_px": [image(patient) for patient in tested]}
+    judged = judge(honest(few), honest(tested), found(tested) | missed, wiped(tested))
+    assert judged.controls.state == "underpowered"
+    assert judged.controls.reasons[0] == "5 patients for thresholds, 10 needed"
+    assert "warp_1_px" in judged.controls.reasons[1]
+    blind = wiped(tested) | {"empty": [image(patient) for patient in tested]}
+    assert judge(honest(few), honest(tested), found(tested), blind).controls.state == "failed"
+
+
 def test_a_control_that_could_not_be_made_is_not_passed_over():
     judged = judge(honest(CALIBRATION), honest(TESTED), found(TESTED) | {"dropped_rib": []}, wiped(TESTED))
     assert judged.controls.state == "underpowered"
