@@ -25,6 +25,7 @@ from medi2i.metrics.statistics import (
 )
 
 _MEANS = ("dice", "dice_cared", "nsd", "hd95", "assd")
+_SHARES = ("dice", "dice_cared", "nsd", "cl_dice")  # between 0 and 1; the others are lengths and counts
 _THIN = ("cl_dice", "betti_error")
 
 
@@ -113,8 +114,8 @@ class Table:
         dice = self.patient_dice(result)
         return headline(ScoredRow(result.row.name, False, "", "", dice))
 
-    def interval(self, values: Float[np.ndarray, "S F"]) -> dict[str, Any]:
-        """Mean over films with its interval over patients and seeds; the estimate is that of all films."""
+    def interval(self, name: str, values: Float[np.ndarray, "S F"]) -> dict[str, Any]:
+        """Mean of a score over films with its interval over patients and seeds."""
         defined = ~np.isnan(values)
         sums, counts = (
             self._sum_by_patient(numbers)
@@ -123,7 +124,7 @@ class Table:
         found = crossed_sums_interval(sums, counts, n_undefined=int((~defined).sum()))
         if not self.films.patients_known:
             found = dataclasses.replace(found, n_patients=None, patients_unknown=True)
-        return dataclasses.asdict(found)
+        return dataclasses.asdict(found.within(0, 1 if name in _SHARES else math.inf))
 
     def summarize(self, values: Float[np.ndarray, "P S"]) -> dict[str, Any]:
         """Mean of values by patient and seed with its interval."""
@@ -145,7 +146,7 @@ class Table:
                 name: self._structure(result, plane)
                 for plane, name in enumerate(self.films.labels.structures)
             },
-            "mean": {name: self.interval(mean_defined(result.of(name))) for name in _MEANS},
+            "mean": {name: self.interval(name, mean_defined(result.of(name))) for name in _MEANS},
             "fcn_score": {
                 "pixel_accuracy": score.pixel_accuracy,
                 "class_accuracy": score.class_accuracy,
@@ -160,9 +161,11 @@ class Table:
         def count(name: str) -> int:
             return int(np.nansum(result.of(name)[..., plane]))
 
-        means = {name: self.interval(result.of(name)[..., plane]) for name in _MEANS}
+        means = {name: self.interval(name, result.of(name)[..., plane]) for name in _MEANS}
         thin = {
-            name: None if np.isnan(values := result.of(name)[..., plane]).all() else self.interval(values)
+            name: None
+            if np.isnan(values := result.of(name)[..., plane]).all()
+            else self.interval(name, values)
             for name in _THIN
         }
         return {

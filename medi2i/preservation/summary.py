@@ -71,7 +71,7 @@ def structure_rows(measured: Sequence[MeasuredImage], unit: str, *, known: bool)
         kept = sum(row.preserved is True for row in told)
         moved = {
             f"deformation_{part}": asdict(
-                mean_interval([_moved(one, name, part, unit) for one in having], groups)
+                mean_interval([_moved(one, name, part, unit) for one in having], groups).within(0, math.inf)
             )
             for part in ("p50", "p95", "max")
         }

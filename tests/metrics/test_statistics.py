@@ -173,3 +173,12 @@ def test_blocks_decide_nothing(monkeypatch: pytest.MonkeyPatch):
     whole = studentised_interval(scores, np.ones(50), rng())
     monkeypatch.setattr("medi2i.metrics.statistics.intervals._CHUNK_ELEMENTS", 600)
     assert studentised_interval(scores, np.ones(50), rng()) == pytest.approx(whole)
+
+
+def test_an_interval_ends_where_the_mean_can_be():
+    found = mean_interval([0.0, 0.0, 3.0], ["a", "b", "c"])
+    assert found.low < 0
+    bounded = found.within(0, math.inf)
+    assert (bounded.low, bounded.high, bounded.estimate) == (0, found.high, 1)
+    assert found.within(0, 1).high == 1
+    assert mean_interval([1.0], ["a"]).within(0, 1).low is None

@@ -22,6 +22,7 @@ that few patients have are beyond every interval: fewer than `EXPLORATORY_BELOW`
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,6 +63,11 @@ class MeanInterval:
     def exploratory(self) -> bool:
         """Whether there are too few patients for an interval that holds what it says."""
         return self.n_patients is None or self.n_patients < EXPLORATORY_BELOW
+
+    def within(self, least: float, most: float) -> MeanInterval:
+        """The same with ends where the mean can be (a length is not below 0); it covers as often."""
+        low, high = (None if end is None else min(max(end, least), most) for end in (self.low, self.high))
+        return dataclasses.replace(self, low=low, high=high)
 
 
 def mean_interval(
