@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from medi2i.report.headline import least_kept
-from medi2i.report.open_parts import open_table
 from medi2i.report.schema.controls import Controls
 from medi2i.report.schema.preservation import Preservation, WorstImage
 from medi2i.report.tables import Row, Section, Table
@@ -97,22 +96,6 @@ def instrument_table(preservation: Preservation) -> Table:
     notes = (f"Thresholds are from {'; '.join(sources)}.",) if sources else ()
     columns = ("Instrument", "Threshold", "Unit", "Flagged", "Share", "95 % interval", "Undefined")
     return Table(columns, (Section("", rows),), notes)
-
-
-def content_table(preservation: Preservation) -> Table | None:
-    """What was planted in the source, and what became of it."""
-    found = preservation.content_controls
-    return open_table(found) if found else None
-
-
-def steganography_table(preservation: Preservation) -> Table | None:
-    """What the way back loses when the translated image is disturbed."""
-    found = preservation.steganography
-    note = (
-        "Cycle error: mean absolute difference from the source on the way back, images in [−1, 1] (no "
-        "unit). A way back that fails once the image is blurred, noisy or a JPEG read a hidden code."
-    )
-    return open_table(found, (note,)) if found else None
 
 
 def worst_words(worst: WorstImage) -> str:

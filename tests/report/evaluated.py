@@ -188,6 +188,26 @@ CONTROLS: dict[str, Any] = {
         for at in (base + slope * warp,)
     ],
 }
+
+
+def planted(kind: str, kept: int, undecided: int = 0) -> dict[str, Any]:
+    """One kind that was planted in 20 patients."""
+    n = 20 - undecided
+
+    def counted(count: int) -> dict[str, Any]:
+        return {"count": count} | share(count, n, max(0.0, count / n - 0.2), min(1.0, count / n + 0.04))
+
+    return {
+        "kind": kind,
+        "n": n,
+        "undecided": undecided,
+        "kept": counted(kept),
+        "lost": counted(n - kept),
+        "elsewhere": counted(0),
+        "response_median": 0.93,
+    }
+
+
 PRESERVATION: dict[str, Any] = {
     "unit": "mm",
     "n_images": 60,
@@ -254,13 +274,27 @@ PRESERVATION: dict[str, Any] = {
         for index in range(3)
     ],
     "steganography": {
-        "cycle_error": 0.021,
-        "gap": {"blur": 0.004, "noise": 0.006, "jpeg": 0.003},
-        "amplification": {"blur": 0.9, "noise": 1.1, "jpeg": 0.8},
-        "worst": 1.1,
+        "n_images": 8,
+        "reason": None,
+        "unit": "share of the range",
+        "disturbed_by": {"blur_px": 1.0, "noise": 0.02, "jpeg_quality": 75},
+        "cycle_error": interval(0.021, 0.002, 8),
+        "cycle_error_disturbed": {
+            name: interval(error, 0.002, 8)
+            for name, error in (("blur", 0.025), ("noise", 0.027), ("jpeg", 0.024))
+        },
+        "amplification": {name: interval(0.9, 0.1, 8) for name in ("blur", "noise", "jpeg")},
+        "worst_amplification": 1.1,
     },
     "content_controls": {
-        "nodule": {"planted": 60, "kept": share(58, 60, 0.89, 0.99), "lost": 2, "invented": 1},
+        "n_images": 20,
+        "n_patients": 20,
+        "reason": None,
+        "unit": "patients",
+        "threshold": 5.2,
+        "calibrated_on": "style changes of 12 other patients (phantom patients)",
+        "planted": [planted("nodule", 19), planted("rib gap", 15, 2), planted("device", 20)],
+        "invented": {"n": 20, "count": 1} | share(1, 20, 0.01, 0.24),
     },
 }
 REALISM: dict[str, Any] = {

@@ -1,15 +1,12 @@
 import copy
 
 from medi2i.report.anatomy import (
-    content_table,
     describe_anatomy,
     instrument_table,
-    steganography_table,
     structure_share_table,
 )
 from medi2i.report.control_figures import dose_figure
 from medi2i.report.control_tables import control_table, describe_controls
-from medi2i.report.open_parts import open_table
 from medi2i.report.realism import realism_table
 from medi2i.report.results import parse_results
 
@@ -55,22 +52,6 @@ def test_an_instrument_without_a_threshold_has_a_dash(evaluation):
     rows = rows_of(instrument_table(parse_results(evaluation).preservation))
     assert rows["geometry"] == ("1.10", "mm", "3 of 60", "5.0 %", "0 to 14 %", "0")
     assert rows["labels"][:2] == ("–", "–")
-
-
-def test_open_parts_are_laid_out_whatever_their_keys(evaluation):
-    preservation = parse_results(evaluation).preservation
-    rows = rows_of(content_table(preservation))
-    assert rows["Planted"] == ("60", "–") and rows["Kept"] == ("97 %", "89 % to 99 %")
-    assert rows_of(steganography_table(preservation))["Cycle error"] == ("0.0210",)
-    evaluation["preservation"] |= {"steganography": None, "content_controls": {}}
-    preservation = parse_results(evaluation).preservation
-    assert content_table(preservation) is None and steganography_table(preservation) is None
-
-
-def test_open_parts_say_text_below_and_undefined_as_a_dash():
-    table = open_table({"reason": "one way only", "empty": None, "deep": {"a": {"b": 2, "c": True}}})
-    assert table.notes == ("Reason: one way only",)
-    assert rows_of(table) == {"Empty": ("–",), "A, b": ("2",), "A, c": ("yes",)}
 
 
 def test_controls_are_told_apart_and_counted(evaluation):

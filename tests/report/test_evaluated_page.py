@@ -17,7 +17,17 @@ _VOID = {"meta", "img", "br", "hr", "input", "link"}
 _WCAG_TEXT, _WCAG_GRAPHICS = 4.5, 3.0
 _NUMBERS = {
     *("estimate", "low", "high", "p5", "median", "p95", "area", "threshold", "score", "p_value", "p_holm"),
-    *("effect", "pixel_accuracy", "class_accuracy", "class_iou", "kid", "energy", "frechet"),
+    *(
+        "response_median",
+        "worst_amplification",
+        "effect",
+        "pixel_accuracy",
+        "class_accuracy",
+        "class_iou",
+        "kid",
+        "energy",
+        "frechet",
+    ),
 }
 
 
