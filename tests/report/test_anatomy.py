@@ -36,9 +36,10 @@ def test_instruments_that_failed_their_controls_certify_nothing(evaluation):
 
 def test_no_structure_at_all_is_said(evaluation):
     for item in evaluation["preservation"]["structures"]:
-        item |= {"n": 0, "kept": 0, "share": {"estimate": None, "low": None, "high": None}}
+        # Wilson's bounds of no trials
+        item |= {"n": 0, "kept": 0, "share": {"estimate": None, "low": 0.0, "high": 1.0}}
     assert words_of(evaluation).startswith("No structure could be judged in 60 translated images")
-    assert rows_of(structure_share_table(parse_results(evaluation).preservation))["heart"][:2] == ("–", "–")
+    assert rows_of(structure_share_table(parse_results(evaluation).preservation))["heart"][:3] == ("–",) * 3
 
 
 def test_structures_show_shares_and_how_far_they_moved(evaluation):
@@ -52,6 +53,10 @@ def test_an_instrument_without_a_threshold_has_a_dash(evaluation):
     rows = rows_of(instrument_table(parse_results(evaluation).preservation))
     assert rows["geometry"] == ("1.10", "mm", "3 of 60", "5.0 %", "0 to 14 %", "0")
     assert rows["labels"][:2] == ("–", "–")
+    nothing = {"n": 0, "flagged": 0, "share": {"estimate": None, "low": 0.0, "high": 1.0}}
+    evaluation["preservation"]["instruments"][3] |= nothing
+    rows = rows_of(instrument_table(parse_results(evaluation).preservation))
+    assert rows["labels"] == ("–", "–", "–", "–", "–", "60")
 
 
 def test_controls_are_told_apart_and_counted(evaluation):
