@@ -31,7 +31,7 @@ def describe_films(downstream: Downstream) -> str:
     """What the rows were tested on, in one or two sentences."""
     films, settings = downstream.films, downstream.settings
     text = (
-        f"All rows were tested on the same {counted(films.n_images, 'real film')} "
+        f"All rows were tested on the same {counted(films.n_images, 'labelled film')} "
         f"({patients_words(films.n_patients)}) in {counted(settings.folds, 'fold')} with "
         f"{counted(len(settings.seeds), 'seed')}. Structures: {', '.join(films.structures)}."
     )

@@ -92,7 +92,7 @@ def test_the_dose_figure_says_medians_and_thresholds(evaluation):
 
 def test_realism_stands_beside_its_floor_and_says_that_it_never_ranks(evaluation):
     table = realism_table(parse_results(evaluation).realism, "cyclegan")
-    assert rows_of(table)["real against real (floor)"] == ("0.00 ± 0.0100", "0.00 ± 0.0500", "12.0")
+    assert rows_of(table)["target against target (floor)"] == ("0.00 ± 0.0100", "0.00 ± 0.0500", "12.0")
     assert rows_of(table)["this run: cyclegan"] == ("0.0800", "0.900", "31.0")
     assert "Never used to rank" in table.notes[1]
     assert "(SHA-256 c0ffeec0ffee)" in table.notes[0]

@@ -186,7 +186,7 @@ def test_a_page_without_labels_says_what_cannot_be_known(evaluation, page_of):
     words = page_of(evaluation).words
     assert "Without labelled real films nobody can know whether a network trained on the translated" in words
     assert "medi2i evaluate RUN --target-labels DIR measures it." in words
-    assert "On real films, row by row" not in words
+    assert "On labelled films, row by row" not in words
 
 
 def test_parts_that_were_not_measured_name_the_command_that_adds_them(evaluation, page_of):

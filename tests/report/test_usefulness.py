@@ -109,7 +109,9 @@ def test_labels_say_their_conventions_and_what_their_difference_costs(evaluation
 
 
 def test_films_are_counted_and_those_seen_in_training_are_said(evaluation):
-    assert "30 real films (30 patients) in 3 folds with 3 seeds" in describe_films(downstream_of(evaluation))
+    assert "30 labelled films (30 patients) in 3 folds with 3 seeds" in describe_films(
+        downstream_of(evaluation)
+    )
     assert "1 film could not be used" in describe_films(downstream_of(evaluation))
     evaluation["downstream"]["settings"]["transductive"] = True
     assert "(transductive)" in describe_films(downstream_of(evaluation))

@@ -77,7 +77,7 @@ class Preservation(Part):
 
 
 class RealismRow(Part):
-    """Distances of one set of images to real ones, in an extractor's features."""
+    """Distances of one set of images to the target's, in an extractor's features."""
 
     kid: float | None
     energy: float | None
