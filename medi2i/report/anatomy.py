@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from medi2i.report.headline import least_kept
-from medi2i.report.open_parts import open_table
 from medi2i.report.schema.controls import Controls
+from medi2i.report.schema.part import Share
 from medi2i.report.schema.preservation import Preservation, WorstImage
 from medi2i.report.tables import Row, Section, Table
 from medi2i.report.wording import (
@@ -52,13 +52,13 @@ def structure_share_table(preservation: Preservation) -> Table:
         Row(
             item.name,
             (
-                UNDEFINED if item.share.estimate is None else percent(item.share.estimate, 1),
-                _percents(item.share.low, item.share.high),
-                f"{item.kept:,} of {item.n:,}",
+                _share(item.share),
+                _percents(item.share),
+                f"{item.kept:,} of {item.n:,}" if item.n else UNDEFINED,
                 with_interval(item.deformation_p50, 2),
                 with_interval(item.deformation_p95, 2),
                 with_interval(item.deformation_max, 2),
-                f"{item.content_flagged:,}",
+                f"{item.content_flagged:,}" if item.n else UNDEFINED,
             ),
         )
         for item in preservation.structures
@@ -85,9 +85,9 @@ def instrument_table(preservation: Preservation) -> Table:
             (
                 UNDEFINED if item.threshold is None else fixed(item.threshold, 2),
                 item.unit or UNDEFINED,
-                f"{item.flagged:,} of {item.n:,}",
-                UNDEFINED if item.share.estimate is None else percent(item.share.estimate, 1),
-                _percents(item.share.low, item.share.high),
+                f"{item.flagged:,} of {item.n:,}" if item.n else UNDEFINED,
+                _share(item.share),
+                _percents(item.share),
                 f"{item.undefined:,}",
             ),
         )
@@ -99,22 +99,6 @@ def instrument_table(preservation: Preservation) -> Table:
     return Table(columns, (Section("", rows),), notes)
 
 
-def content_table(preservation: Preservation) -> Table | None:
-    """What was planted in the source, and what became of it."""
-    found = preservation.content_controls
-    return open_table(found) if found else None
-
-
-def steganography_table(preservation: Preservation) -> Table | None:
-    """What the way back loses when the translated image is disturbed."""
-    found = preservation.steganography
-    note = (
-        "Cycle error: mean absolute difference from the source on the way back, images in [−1, 1] (no "
-        "unit). A way back that fails once the image is blurred, noisy or a JPEG read a hidden code."
-    )
-    return open_table(found, (note,)) if found else None
-
-
 def worst_words(worst: WorstImage) -> str:
     """What was measured on one of the worst images, for its caption."""
     limit = UNDEFINED if worst.threshold is None else fixed(worst.threshold, decimals_for([worst.threshold]))
@@ -122,6 +106,12 @@ def worst_words(worst: WorstImage) -> str:
     return f"{words_of(worst.by)} {score}, threshold {limit}"
 
 
-def _percents(low: float | None, high: float | None) -> str:
-    known = low is not None and high is not None
-    return f"{span(100 * (low or 0), 100 * (high or 0), 0)} %" if known else UNDEFINED
+def _share(share: Share) -> str:
+    return UNDEFINED if share.estimate is None else percent(share.estimate, 1)
+
+
+def _percents(share: Share) -> str:
+    """The interval in per cent; a dash where nothing was judged, though Wilson has bounds without trials."""
+    if share.estimate is None or share.low is None or share.high is None:
+        return UNDEFINED
+    return f"{span(100 * share.low, 100 * share.high, 0)} %"

@@ -46,7 +46,9 @@ def control_table(controls: Controls) -> Table:
 
 def _row(row: ControlRow, instruments: list[str]) -> Row:
     interval = (
-        UNDEFINED if row.low is None or row.high is None else f"{span(100 * row.low, 100 * row.high, 0)} %"
+        UNDEFINED
+        if row.flagged is None or row.low is None or row.high is None
+        else f"{span(100 * row.low, 100 * row.high, 0)} %"
     )
     by = tuple(_percent(row.by.get(name)) for name in instruments)
     return Row(words_of(row.name), (f"{row.n:,}", _percent(row.flagged), interval, *by, fixed(row.area, 3)))

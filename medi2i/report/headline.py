@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from medi2i.report.results import Results
 from medi2i.report.schema.controls import Controls
 from medi2i.report.schema.preservation import Preservation, StructureShare
-from medi2i.report.schema.verdict import GapClosed, Verdict
+from medi2i.report.schema.verdict import Verdict
 from medi2i.report.wording import counted, gap_words, patients_words, sentence, share_words, signed
 
 EVALUATE = "medi2i evaluate RUN --target-labels DIR"
@@ -98,6 +98,19 @@ def least_kept(preservation: Preservation) -> StructureShare | None:
     return min(known, key=lambda item: item.share.estimate or 0.0, default=None)
 
 
+def why_no_gap(results: Results) -> str:
+    """Why a gap that was measured has no share; empty where it has one, or where it was not measured."""
+    if (gap := results.gap_closed) is not None:
+        return "" if gap.estimate is not None else gap.refused or "undefined"
+    if results.downstream is None:
+        return ""
+    gaps = [row.gap_closed for row in results.downstream.rows if row.adapter and row.gap_closed]
+    if any(gap.estimate is not None for gap in gaps):
+        return "the verdict is about no row with the adapter"
+    reasons = dict.fromkeys(gap.refused for gap in gaps if gap.refused)
+    return "; ".join(reasons) or "no row with the adapter has a share"
+
+
 def _difference(verdict: Verdict) -> str:
     found = verdict.difference
     if verdict.name == "INVALID" or found is None or found.estimate is None:
@@ -113,17 +126,17 @@ def _better(verdict: Verdict) -> str:
 
 def _facts(results: Results) -> tuple[Fact, ...]:
     return (
-        _gap_fact(results.gap_closed),
+        _gap_fact(results),
         _anatomy_fact(results.preservation),
         _controls_fact(results.controls),
     )
 
 
-def _gap_fact(gap: GapClosed | None) -> Fact:
-    if gap is None:
+def _gap_fact(results: Results) -> Fact:
+    if why := why_no_gap(results):
+        return Fact("Gap closed", "refused", sentence(why))
+    if (gap := results.gap_closed) is None:
         return Fact("Gap closed", "not known", f"Needs labelled real films: {EVALUATE}")
-    if gap.estimate is None:
-        return Fact("Gap closed", "refused", sentence(gap.refused or "undefined"))
     over = f"{patients_words(gap.n_patients)}, {counted(gap.n_seeds, 'seed')}"
     note = f"Of the way from source only to training on labelled real films, by '{gap.row}'; {over}."
     return Fact("Gap closed", gap_words(gap.estimate, gap.low, gap.high), note)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from medi2i.io.atomic import write_text_atomically
-from medi2i.report import anatomy, control_tables, tables, usefulness
+from medi2i.report import anatomy, control_tables, planted, tables, usefulness
 from medi2i.report.description import compose
 from medi2i.report.headline import EVALUATE, headline
 from medi2i.report.layout import render
@@ -89,12 +89,14 @@ def _evaluated(results: Results) -> dict[str, Any]:
         "controls": None,
     }
     if preservation:
+        content_controls = preservation.content_controls
         content["preservation"] = {
             "words": anatomy.describe_anatomy(preservation, controls),
             "structures": anatomy.structure_share_table(preservation),
             "instruments": anatomy.instrument_table(preservation),
-            "content": anatomy.content_table(preservation),
-            "steganography": anatomy.steganography_table(preservation),
+            "planted_words": planted.describe_planted(content_controls) if content_controls else "",
+            "planted": planted.planted_table(content_controls) if content_controls else None,
+            "hidden": planted.describe_hidden(preservation.steganography),
         }
     if controls:
         content["controls"] = {

@@ -31,7 +31,7 @@ def methods_paragraph(results: Results) -> str:
     if results.realism:
         parts.append(
             f"Kernel, energy and Fréchet distances in features of {results.realism.extractor} are given "
-            "beside the distance of random halves of the real images and were not used to rank methods."
+            "beside the distance of random halves of the target images and were not used to rank methods."
         )
     return " ".join(parts)
 

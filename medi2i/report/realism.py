@@ -12,8 +12,8 @@ _DISTANCES = {"kid": "KID", "energy": "Energy", "frechet": "Fréchet"}
 
 
 def realism_table(realism: Realism, method: str) -> Table:
-    """Distances to real images, and the split-half floor."""
-    floor = Row("real against real (floor)", tuple(_floor_text(realism, name) for name in _DISTANCES))
+    """Distances to images of the target, and the split-half floor."""
+    floor = Row("target against target (floor)", tuple(_floor_text(realism, name) for name in _DISTANCES))
     rows = [floor]
     for name in METHODS:
         values = [getattr(getattr(realism.rows, name), distance) for distance in _DISTANCES]
@@ -21,8 +21,8 @@ def realism_table(realism: Realism, method: str) -> Table:
         rows.append(Row(row_name(name, method), cells, own=name == "translated"))
     digest = realism.extractor_sha256[:12] if realism.extractor_sha256 else "unknown"
     notes = (
-        f"No unit. {counted(realism.n_source, 'image')} against {counted(realism.n_target, 'real image')}; "
-        f"features of {realism.extractor} (SHA-256 {digest}). Floor: random halves of the real images.",
+        f"No unit. {counted(realism.n_source, 'image')} against {counted(realism.n_target, 'target image')}; "
+        f"features of {realism.extractor} (SHA-256 {digest}). Floor: random halves of the target images.",
         "Never used to rank: looking real does not predict how useful the images are.",
     )
     return Table(("", *_DISTANCES.values()), (Section("", tuple(rows)),), notes)

@@ -10,7 +10,7 @@ from typing import Any
 from medi2i.errors import UsageError
 from medi2i.io.atomic import write_text_atomically
 from medi2i.report.comparison import standing
-from medi2i.report.headline import least_kept
+from medi2i.report.headline import least_kept, why_no_gap
 from medi2i.report.layout import render
 from medi2i.report.results import Results, read_results
 from medi2i.report.schema.downstream import Downstream, DownstreamRow
@@ -18,6 +18,7 @@ from medi2i.report.schema.verdict import GapClosed
 from medi2i.report.tables import Row, Section, Table
 from medi2i.report.wording import (
     UNDEFINED,
+    by_reason,
     counted,
     duration,
     fixed,
@@ -125,7 +126,8 @@ def _content(runs: Sequence[NamedRun]) -> dict[str, Any]:
         "unproven": _unproven(runs),
         "table": comparison_table(runs),
         "figure": forest("runs", bars, f"{over}.") if bars else None,
-        "without": [f"{name}: {_why_none(runs, name)}" for name in without],
+        "without": by_reason((name, _why_none(runs, name)) for name in without),
+        "unmeasured": not any(_was_measured(run.results) for run in runs),
         "reasons": [
             (run.name, run.results.verdict.name, sentence(run.results.verdict.reason))
             for run in runs
@@ -161,8 +163,13 @@ def _two_lines(value: str) -> str:
 def _why_none(runs: Sequence[NamedRun], name: str) -> str:
     results = next(run.results for run in runs if run.name == name)
     if _is_invalid(results):
-        return "the verdict is INVALID"
-    return "not measured" if results.gap_closed is None else results.gap_closed.refused or "undefined"
+        return "the verdict is INVALID, so no share is shown"
+    return why_no_gap(results) or "not measured"
+
+
+def _was_measured(results: Results) -> bool:
+    """Whether there is nothing left to measure of its gap: it was, or its measurements are INVALID."""
+    return _is_invalid(results) or results.gap_closed is not None or results.downstream is not None
 
 
 def _gap_of(results: Results) -> GapClosed | None:

@@ -101,7 +101,8 @@ def _controls(controls: Controls) -> Iterator[Sequence[_Cell]]:
     )  # fmt: skip
     for row in controls.results:
         by = (row.by.get(name) for name in instruments)
-        yield (row.name, row.expected, row.n, row.flagged, row.low, row.high, *by, row.area)
+        share = Share(estimate=row.flagged, low=row.low, high=row.high)
+        yield (row.name, row.expected, row.n, *_ends(share), *by, row.area)
 
 
 def _overlap(scores: Overlap) -> list[_Cell]:
@@ -130,7 +131,10 @@ def _compared(row: DownstreamRow) -> list[_Cell]:
 
 
 def _ends(interval: Interval | Share | None) -> list[_Cell]:
-    return _none(3) if interval is None else [interval.estimate, interval.low, interval.high]
+    """Estimate and bounds; all empty where there is no estimate, though Wilson has bounds without trials."""
+    if interval is None or interval.estimate is None:
+        return _none(3)
+    return [interval.estimate, interval.low, interval.high]
 
 
 def _none(number: int) -> list[_Cell]:

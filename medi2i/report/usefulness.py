@@ -9,6 +9,7 @@ from medi2i.report.tables import Row, Section, Table
 from medi2i.report.wording import (
     UNDEFINED,
     all_of,
+    by_reason,
     counted,
     exploratory_note,
     fixed,
@@ -30,7 +31,7 @@ def describe_films(downstream: Downstream) -> str:
     """What the rows were tested on, in one or two sentences."""
     films, settings = downstream.films, downstream.settings
     text = (
-        f"All rows were tested on the same {counted(films.n_images, 'real film')} "
+        f"All rows were tested on the same {counted(films.n_images, 'labelled film')} "
         f"({patients_words(films.n_patients)}) in {counted(settings.folds, 'fold')} with "
         f"{counted(len(settings.seeds), 'seed')}. Structures: {', '.join(films.structures)}."
     )
@@ -74,13 +75,12 @@ def difference_table(downstream: Downstream) -> Table:
         "Against source only, the same films: p by Wilcoxon's signed ranks on patients, then Holm's "
         "correction for all rows; effect is the rank-biserial correlation, −1 to 1.",
     ]
-    refused = [
-        f"{row.name}: {row.gap_closed.refused}"
+    refused = by_reason(
+        (row.name, row.gap_closed.refused)
         for row in downstream.rows
         if row.gap_closed and row.gap_closed.refused
-    ]
-    if refused:
-        notes.append(sentence(f"Gap closed is refused for {'; '.join(refused)}"))
+    )
+    notes += [sentence(f"Gap closed is refused for {said}") for said in refused]
     return Table(columns, (Section("", tuple(rows)),), tuple(notes))
 
 

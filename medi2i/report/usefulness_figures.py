@@ -143,7 +143,7 @@ def budget_figure(downstream: Downstream) -> Drawing | None:
         f"Mean Dice over structures (no unit) with its 95 % interval, on {counted(films.n_images, 'film')}, "
         f"{patients_words(films.n_patients)}, {counted(len(downstream.settings.seeds), 'seed')}."
     )
-    words = f"Mean Dice on real films by the number of labelled target patients. {said}."
+    words = f"Mean Dice on labelled films by the number of labelled target patients. {said}."
     return Drawing(draw("budget", 2.9, paint), words, caption)
 
 
@@ -193,7 +193,7 @@ def _usefulness(results: Results) -> tuple[str, dict[str, float]]:
         row.name: row.mean.dice.estimate for row in (results.downstream.rows if results.downstream else ())
     }
     found = {name: rows.get(row) for name, row in _ROW_OF.items()}
-    return "mean Dice on real films", {name: dice for name, dice in found.items() if dice is not None}
+    return "mean Dice on labelled films", {name: dice for name, dice in found.items() if dice is not None}
 
 
 def _look(results: Results) -> tuple[str, dict[str, float]]:

@@ -145,6 +145,14 @@ def words_of(name: str) -> str:
     return name.replace("_", " ")
 
 
+def by_reason(reasons: Iterable[tuple[str, str]]) -> list[str]:
+    """Names with their reasons as `a, b: reason`, one a reason, in the order of their first names."""
+    groups: dict[str, list[str]] = {}
+    for name, reason in reasons:
+        groups.setdefault(reason, []).append(name)
+    return [f"{', '.join(names)}: {reason}" for reason, names in groups.items()]
+
+
 def gap_words(estimate: float | None, low: float | None, high: float | None) -> str:
     """A share of the gap in per cent with its interval: `80 % (70 % to 90 %)`; a dash where undefined."""
     if estimate is None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+from evaluated_planting import CONTENT_CONTROLS, STEGANOGRAPHY, interval, share
+
 STRUCTURES = ("left lung", "right lung", "heart")
 _TECHNIQUES = ("randomisation", "framing + randomisation", "framing + randomisation + mean teacher")
 # Mean Dice of each row; source only 0.70 and the oracle 0.95 leave a gap of 0.25.
@@ -24,24 +26,6 @@ DICE = {
     "oracle": 0.95,
 }
 BEST = "framing + randomisation + mean teacher"
-
-
-def interval(estimate: float | None, half: float = 0.02, patients: int | None = 30) -> dict[str, Any]:
-    """A mean over 30 films, `half` to either side."""
-    known = estimate is not None
-    return {
-        "estimate": estimate,
-        "low": round(estimate - half, 6) if known else None,
-        "high": round(estimate + half, 6) if known else None,
-        "n_images": 30 if known else 0,
-        "n_undefined": 0 if known else 30,
-        "n_patients": patients if known else 0,
-        "patients_unknown": patients is None,
-    }
-
-
-def share(kept: int, total: int, low: float, high: float) -> dict[str, Any]:
-    return {"estimate": kept / total, "low": low, "high": high}
 
 
 def overlap(dice: float) -> dict[str, Any]:
@@ -253,15 +237,8 @@ PRESERVATION: dict[str, Any] = {
         }
         for index in range(3)
     ],
-    "steganography": {
-        "cycle_error": 0.021,
-        "gap": {"blur": 0.004, "noise": 0.006, "jpeg": 0.003},
-        "amplification": {"blur": 0.9, "noise": 1.1, "jpeg": 0.8},
-        "worst": 1.1,
-    },
-    "content_controls": {
-        "nodule": {"planted": 60, "kept": share(58, 60, 0.89, 0.99), "lost": 2, "invented": 1},
-    },
+    "steganography": STEGANOGRAPHY,
+    "content_controls": CONTENT_CONTROLS,
 }
 REALISM: dict[str, Any] = {
     "n_source": 240,

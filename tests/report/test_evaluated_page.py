@@ -17,7 +17,17 @@ _VOID = {"meta", "img", "br", "hr", "input", "link"}
 _WCAG_TEXT, _WCAG_GRAPHICS = 4.5, 3.0
 _NUMBERS = {
     *("estimate", "low", "high", "p5", "median", "p95", "area", "threshold", "score", "p_value", "p_holm"),
-    *("effect", "pixel_accuracy", "class_accuracy", "class_iou", "kid", "energy", "frechet"),
+    *(
+        "response_median",
+        "worst_amplification",
+        "effect",
+        "pixel_accuracy",
+        "class_accuracy",
+        "class_iou",
+        "kid",
+        "energy",
+        "frechet",
+    ),
 }
 
 
@@ -176,7 +186,7 @@ def test_a_page_without_labels_says_what_cannot_be_known(evaluation, page_of):
     words = page_of(evaluation).words
     assert "Without labelled real films nobody can know whether a network trained on the translated" in words
     assert "medi2i evaluate RUN --target-labels DIR measures it." in words
-    assert "On real films, row by row" not in words
+    assert "On labelled films, row by row" not in words
 
 
 def test_parts_that_were_not_measured_name_the_command_that_adds_them(evaluation, page_of):

@@ -56,6 +56,19 @@ def test_facts_that_are_not_known_say_what_would_tell(evaluation):
     assert "--target-labels DIR" in gap.note and "medi2i evaluate RUN" in anatomy.note
 
 
+def test_films_without_a_share_say_why_and_not_that_films_are_needed(evaluation):
+    evaluation["gap_closed"] = None
+    assert headline_of(evaluation).facts[0].note == "The verdict is about no row with the adapter."
+    none = dict.fromkeys(("estimate", "low", "high"))
+    for row in evaluation["downstream"]["rows"]:
+        row["gap_closed"] = none | {"refused": "one seed" if row["adapter"] else "no base"}
+    gap = headline_of(evaluation).facts[0]
+    assert (gap.value, gap.note) == ("refused", "One seed.")
+    for row in evaluation["downstream"]["rows"]:
+        row["gap_closed"] = None
+    assert headline_of(evaluation).facts[0].note == "No row with the adapter has a share."
+
+
 def test_a_refused_gap_is_said_in_its_words(evaluation):
     evaluation["gap_closed"] |= {"estimate": None, "low": None, "high": None, "refused": "the gap holds 0"}
     assert headline_of(evaluation).facts[0].value == "refused"

@@ -44,6 +44,17 @@ def test_pages_open_without_complaint_or_request_and_fit_at_200_percent(browser,
         assert browser.evaluate(_CUT_OFF) == 0
 
 
+def test_wide_tables_on_a_narrow_page_say_that_they_scroll(browser, pages):
+    browser.open(pages[1])
+    unsaid = """[...document.querySelectorAll('.scroll')].filter((box) => box.querySelector('table')
+      && box.scrollWidth > box.clientWidth && !box.previousElementSibling?.checkVisibility()).length"""
+    shown = "[...document.querySelectorAll('.hint')].filter((line) => line.checkVisibility()).length"
+    browser.resize(640, 900)
+    assert browser.evaluate(unsaid) == 0 and browser.evaluate(shown) > 5
+    browser.resize(1280, 900)
+    assert browser.evaluate(shown) == 0
+
+
 def test_the_keyboard_skips_to_the_report_and_scrolls_a_table(browser, pages):
     browser.resize(1280, 900, zoom=2.0)
     browser.open(pages[1])

@@ -87,6 +87,32 @@ def test_refused_and_unmeasured_gaps_are_said(two_runs, tmp_path):
     assert "Without a share: opgan: the gap holds 0." in html
 
 
+def test_where_gaps_were_measured_the_command_that_measures_them_is_not_named(evaluation, tmp_path):
+    evaluation["gap_closed"] = None
+    none = dict.fromkeys(("estimate", "low", "high"))
+    for row in evaluation["downstream"]["rows"]:
+        row["gap_closed"] = none | {"refused": "there is no gap to close"}
+    invalid = copy.deepcopy(evaluation)
+    invalid["verdict"]["name"], invalid["valid"] = "INVALID", False
+    runs = [tmp_path / name for name in ("refused", "invalid")]
+    for run, found in zip(runs, (evaluation, invalid), strict=True):
+        run.mkdir()
+        (run / "results.json").write_text(json.dumps(found), encoding="utf-8")
+    html = write_comparison(runs, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Without a share: refused: there is no gap to close." in html
+    assert "Without a share: invalid: the verdict is INVALID, so no share is shown." in html
+    assert "measures it" not in html
+
+
+def test_where_no_gap_was_measured_the_command_is_named_once(results, tmp_path):
+    runs = [tmp_path / "a", tmp_path / "b"]
+    for run in runs:
+        run.mkdir()
+        (run / "results.json").write_text(json.dumps(results), encoding="utf-8")
+    html = write_comparison(runs, tmp_path / "page.html").read_text(encoding="utf-8")
+    assert html.count("measures it.") == 1 and "Without a share: a, b: not measured." in html
+
+
 def test_an_invalid_run_shows_no_share_and_no_score(evaluation):
     evaluation["verdict"]["name"], evaluation["valid"] = "INVALID", False
     (row,) = comparison_table(named(evaluation)).sections[0].rows

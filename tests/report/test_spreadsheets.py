@@ -41,6 +41,16 @@ def test_preservation_and_controls_are_one_line_a_structure_and_a_control(evalua
     assert (warp["labels_flagged_share"], warp["area_under_roc"]) == ("", "0.985")
 
 
+def test_a_share_of_nothing_has_empty_bounds(evaluation, tmp_path):
+    # Wilson's bounds of no trials
+    evaluation["preservation"]["structures"][0]["share"] = {"estimate": None, "low": 0.0, "high": 1.0}
+    evaluation["controls"]["results"][0] |= {"n": 0, "flagged": None, "low": 0.0, "high": 1.0}
+    write_tables(parse_results(evaluation), tmp_path)
+    for name, share in (("preservation", "certified_share"), ("controls", "flagged_share")):
+        row = read(tmp_path / f"tables/{name}.csv")[0]
+        assert [row[f"{share}_{end}"] for end in ("estimate", "low", "high")] == [""] * 3
+
+
 def test_no_name_becomes_a_formula(evaluation, tmp_path):
     evaluation["downstream"]["rows"][0] |= {"name": '=HYPERLINK("x")'}
     evaluation["downstream"]["rows"][1] |= {"name": "@SUM(1)"}

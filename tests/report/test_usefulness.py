@@ -61,6 +61,17 @@ def test_a_refused_gap_is_a_dash_with_its_reason_below(evaluation):
     assert "Gap closed is refused for histogram: the interval of the share has no ends." in table.notes
 
 
+def test_rows_that_are_refused_for_one_reason_stand_together(evaluation):
+    rows = {row["name"]: row for row in evaluation["downstream"]["rows"]}
+    none = dict.fromkeys(("estimate", "low", "high"))
+    rows["randomisation"]["gap_closed"] = dict(rows["histogram"]["gap_closed"])
+    rows["adapter"]["gap_closed"] = none | {"refused": "one seed"}
+    assert difference_table(downstream_of(evaluation)).notes[1:] == (
+        "Gap closed is refused for histogram, randomisation: the interval of the share has no ends.",
+        "Gap closed is refused for adapter: one seed.",
+    )
+
+
 def test_undefined_scores_are_dashes(evaluation):
     row = evaluation["downstream"]["rows"][0]
     row["mean"]["hd95"] = interval(None)
@@ -98,7 +109,9 @@ def test_labels_say_their_conventions_and_what_their_difference_costs(evaluation
 
 
 def test_films_are_counted_and_those_seen_in_training_are_said(evaluation):
-    assert "30 real films (30 patients) in 3 folds with 3 seeds" in describe_films(downstream_of(evaluation))
+    assert "30 labelled films (30 patients) in 3 folds with 3 seeds" in describe_films(
+        downstream_of(evaluation)
+    )
     assert "1 film could not be used" in describe_films(downstream_of(evaluation))
     evaluation["downstream"]["settings"]["transductive"] = True
     assert "(transductive)" in describe_films(downstream_of(evaluation))

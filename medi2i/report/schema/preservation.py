@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from medi2i.report.schema.part import Interval, Part, Share
+from medi2i.report.schema.planted import ContentControls, Steganography
 
 
 class InstrumentShare(Part):
@@ -71,12 +72,12 @@ class Preservation(Part):
     structures: tuple[StructureShare, ...]
     images: tuple[PreservedImage, ...]
     worst: tuple[WorstImage, ...] = ()
-    steganography: dict[str, JsonValue] | None = None
-    content_controls: dict[str, JsonValue] | None = None
+    steganography: Steganography | None = None
+    content_controls: ContentControls | None = None
 
 
 class RealismRow(Part):
-    """Distances of one set of images to real ones, in an extractor's features."""
+    """Distances of one set of images to the target's, in an extractor's features."""
 
     kid: float | None
     energy: float | None
