@@ -139,7 +139,17 @@ def _gap_fact(results: Results) -> Fact:
         return Fact("Gap closed", "not known", f"Needs labelled real films: {EVALUATE}")
     over = f"{patients_words(gap.n_patients)}, {counted(gap.n_seeds, 'seed')}"
     note = f"Of the way from source only to training on labelled real films, by '{gap.row}'; {over}."
-    return Fact("Gap closed", gap_words(gap.estimate, gap.low, gap.high), note)
+    return Fact("Gap closed", gap_words(gap.estimate, gap.low, gap.high), note + _gap_without(results))
+
+
+def _gap_without(results: Results) -> str:
+    """What the best row without the adapter closes: else all of the gap looks like the adapter's."""
+    best = results.verdict.best_row if results.verdict is not None else None
+    rows = results.downstream.rows if results.downstream is not None else ()
+    gap = next((row.gap_closed for row in rows if row.name == best), None)
+    if gap is None or gap.estimate is None:
+        return ""
+    return f" Without the translation: {gap_words(gap.estimate, gap.low, gap.high)}."
 
 
 def _anatomy_fact(preservation: Preservation | None) -> Fact:

@@ -48,6 +48,15 @@ def test_the_facts_are_gap_least_kept_structure_and_controls(evaluation):
     assert controls.value == "passed"
 
 
+def test_the_gap_says_what_is_closed_without_the_translation(evaluation):
+    best = evaluation["verdict"]["best_row"]
+    row = next(row for row in evaluation["downstream"]["rows"] if row["name"] == best)
+    row["gap_closed"] = {"estimate": 0.5, "low": 0.4, "high": 0.6, "refused": None}
+    assert headline_of(evaluation).facts[0].note.endswith(" Without the translation: 50 % (40 % to 60 %).")
+    row["gap_closed"] = None
+    assert "Without" not in headline_of(evaluation).facts[0].note
+
+
 def test_facts_that_are_not_known_say_what_would_tell(evaluation):
     for section in ("gap_closed", "preservation", "controls", "downstream"):
         evaluation[section] = None
