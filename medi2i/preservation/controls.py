@@ -5,15 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
+from medi2i.drr.threads import in_threads
 from medi2i.evaluation.controls import (
     SANITY_CONTROLS,
     SHUFFLED,
@@ -206,33 +203,12 @@ def _score_all(
             write_block(paths[number], block)
 
         try:
-            for _ in _in_threads(score, missing, config.workers):
+            for _ in in_threads(score, missing, workers=config.workers):
                 progress.advance()
                 check()
         finally:
             progress.close()
     return [read_block(path) for path in paths]
-
-
-def _in_threads(work: Callable[[int], None], numbers: Sequence[int], workers: int) -> Iterator[None]:
-    """What most of the work is done by lets other threads run; each gets one core's worth of threads."""
-    with _one_torch_thread(), ThreadPoolExecutor(workers) as pool:
-        futures = [pool.submit(work, number) for number in numbers]
-        try:
-            for future in futures:
-                yield future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _fingerprint(config: PreservationConfig, seed: int, images: Sequence[str]) -> str:

@@ -221,10 +221,10 @@ def test_a_gap_that_may_be_none_is_refused_in_words(many):
 
 def test_unknown_patients_and_a_single_one_are_said(many):
     values = np.stack([0.6 + SPREAD])
-    unknown = Table(replace(many, patients_known=False), []).interval(values)
+    unknown = Table(replace(many, patients_known=False), []).interval("dice", values)
     assert (unknown["n_patients"], unknown["patients_unknown"]) == (None, True)
     assert unknown["low"] < 0.6 < unknown["high"]
     one = replace(many, films=tuple(replace(film, patient=0) for film in many.films))
-    single = Table(one, []).interval(values)
+    single = Table(one, []).interval("dice", values)
     assert (single["low"], single["high"], single["n_patients"]) == (None, None, 1)
     assert single["estimate"] == pytest.approx(0.6)

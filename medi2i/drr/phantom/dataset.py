@@ -10,13 +10,10 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Bool, UInt16
 from PIL import Image
 
@@ -31,6 +28,7 @@ from medi2i.drr.phantom.views import (
     phantom_patient,
     phantom_views,
 )
+from medi2i.drr.threads import in_threads
 from medi2i.errors import OutputExistsError
 from medi2i.io.atomic import replace_folder_atomically, sweep_unfinished
 from medi2i.io.masks import write_mask_nifti
@@ -100,24 +98,9 @@ def _write_folders(config: PhantomConfig, out: Path, progress: Callable[[int, in
 
 def _each_patient(config: PhantomConfig, out: Path, patients: int) -> Iterator[_Records]:
     """Write patients, several at a time, and give what was written in the order of their numbers."""
-    with _one_torch_thread(), ThreadPoolExecutor(max_workers=min(config.workers, patients)) as pool:
-        futures = [pool.submit(_write_patient, config, out, number) for number in range(patients)]
-        try:
-            for future in futures:
-                yield future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    """Patients share the cores, and sums don't depend on how many there are."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    return in_threads(
+        lambda number: _write_patient(config, out, number), range(patients), workers=config.workers
+    )
 
 
 def _write_patient(config: PhantomConfig, out: Path, number: int) -> _Records:
