@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import platform
 from importlib import metadata
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any
 from medi2i.adaptation.preparation import Preparation
 from medi2i.adaptation.settings import AdaptConfig
 from medi2i.data.outputs import read_provenance
-from medi2i.evaluation import RESULTS_FORMAT, Domains, Reference, describe_domain
+from medi2i.errors import CheckpointError
+from medi2i.evaluation import RESULTS_FORMAT, Domains, Reference, describe_domain, read_results
 from medi2i.training.checkpoint import latest_step, load_checkpoint
 
 _FLAGS = ("constant", "inverted", "empty", "nonfinite")
@@ -41,10 +41,10 @@ def compose_results(
     images = measured["images"]
     return {
         "format": RESULTS_FORMAT,
-        "medi2i": _version("medi2i"),
+        "medi2i": version_of("medi2i"),
         "versions": {
             "python": platform.python_version(),
-            **{name: _version(name) for name in ("torch", "monai", "numpy")},
+            **{name: version_of(name) for name in ("torch", "monai", "numpy")},
         },
         "data": {name: describe_domain(rows, found.skipped_of(name)) for name, rows in found.rows.items()},
         "warnings": found.warnings,
@@ -95,16 +95,18 @@ def keep_added(earlier: Path, results: dict[str, Any]) -> dict[str, Any]:
         earlier: `results.json` of the run, or where it will be.
         results: measured anew.
     """
-    if not earlier.is_file():
+    try:
+        before = read_results(earlier)
+    except CheckpointError:  # none yet, or nothing that could be kept
         return results
-    before = json.loads(earlier.read_text(encoding="utf-8"))
     if before.get("run", {}).get("weights_sha256") != results["run"]["weights_sha256"]:
         return results
     return results | {key: before[key] for key in _ADDED if key in before}
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
+    """Of an installed package; `unknown` for a checkout that is not installed."""
     try:
         return metadata.version(package)
-    except metadata.PackageNotFoundError:  # run from a checkout that is not installed
+    except metadata.PackageNotFoundError:
         return "unknown"

@@ -16,8 +16,7 @@ from medi2i.errors import CheckpointError
 from medi2i.evaluation import Domains, NetworkImage, Translation, translated_images
 from medi2i.evaluation.truth import true_image
 from medi2i.training.engine import DeviceName
-from medi2i.translation import Translator, load_translator
-from medi2i.translation.styles import choose_looks
+from medi2i.translation import Translator, load_translator, translate_plainly
 
 
 @dataclass(frozen=True)
@@ -85,11 +84,7 @@ class RunFolder:
 
     def translate_source(self, image: NetworkImage) -> np.ndarray:
         """A source image (H, W) in [-1, 1] through the method, as the run would; nothing is written."""
-        look = choose_looks(self.translator, "source-to-target")[0]
-        translated: np.ndarray = self.translator.translate(
-            image.image, image.valid, "source-to-target", style=look.style, attributes=look.attributes
-        )[0]
-        return translated
+        return translate_plainly(self.translator, image.image, image.valid, "source-to-target")
 
     def translate_back(self, image: np.ndarray, valid: np.ndarray) -> np.ndarray:
         """A film (H, W) in [-1, 1] as an image of the source domain.
@@ -97,8 +92,4 @@ class RunFolder:
         Raises:
             UsageError: the method goes one way, see `bidirectional`.
         """
-        look = choose_looks(self.translator, "target-to-source")[0]
-        back: np.ndarray = self.translator.translate(
-            image, valid, "target-to-source", style=look.style, attributes=look.attributes
-        )[0]
-        return back
+        return translate_plainly(self.translator, image, valid, "target-to-source")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -207,9 +206,8 @@ class Stages:
         )
         run = describe_run(self.config, domains, self.out, str(self.engine.device))
         results["run"] = run | {"seconds": round(seconds(), 1)}
-        write_results(self.out / "results.json", keep_added(self.out / "results.json", results))
-        loaded: dict[str, Any] = json.loads((self.out / "results.json").read_text(encoding="utf-8"))
-        return loaded
+        path = self.out / "results.json"
+        return write_results(path, keep_added(path, results))
 
     def _ticker(self, progress: Progress) -> Callable[[], None]:
         def tick() -> None:

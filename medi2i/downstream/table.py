@@ -195,7 +195,8 @@ class Table:
         if source is None or result is source or result is oracle:
             return None
         if oracle is None:
-            return {"estimate": None, "low": None, "high": None, "refused": "there is no oracle"}
+            undefined = dict.fromkeys(("estimate", "low", "high"))
+            return undefined | {"refused": "there is no oracle", "n_patients": 0, "n_seeds": 0}
         closed = gap_closed(self.headline(result), self.headline(source), self.headline(oracle))
         return {
             "estimate": closed.estimate,

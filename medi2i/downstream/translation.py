@@ -9,7 +9,7 @@ from jaxtyping import Float32
 
 from medi2i.data.settings import DataConfig
 from medi2i.image import IntensityMap, Radiograph, fit_intensity
-from medi2i.translation import Translator, choose_looks
+from medi2i.translation import Translator, translate_plainly
 
 FilmTranslation = Callable[[Radiograph], Float32[np.ndarray, "H W"]]
 
@@ -18,18 +18,11 @@ def film_translation(translator: Translator) -> FilmTranslation | None:
     """A film as an image of the source domain in [-1, 1], at its own matrix; None for a one-way method."""
     if not translator.adapter.bidirectional:
         return None
-    look = choose_looks(translator, "target-to-source")[0]
 
     def translate(film: Radiograph) -> Float32[np.ndarray, "H W"]:
         incoming = _intensity(film, translator.data, translator.intensities["target"])
-        translated: Float32[np.ndarray, "H W"] = translator.translate(
-            incoming.to_network(film.pixels, film.header),
-            film.valid,
-            "target-to-source",
-            style=look.style,
-            attributes=look.attributes,
-        )[0]
-        return translated
+        image = incoming.to_network(film.pixels, film.header)
+        return translate_plainly(translator, image, film.valid, "target-to-source")
 
     return translate
 

@@ -12,6 +12,7 @@ from medi2i.evaluation.measurement import EvaluationConfig, Reference, measure_t
 from medi2i.evaluation.outputs import (
     RESULTS_FORMAT,
     check_masks,
+    read_results,
     write_picture,
     write_results,
     write_worst,
@@ -33,6 +34,7 @@ __all__ = [
     "fix_reference",
     "measure_translation",
     "measure_truth",
+    "read_results",
     "require_matrix",
     "summarize",
     "tensors",

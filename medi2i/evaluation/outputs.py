@@ -14,6 +14,7 @@ from PIL import Image
 from medi2i.data.dataset_folder import MASKS
 from medi2i.data.manifest import ManifestRow, file_sha256
 from medi2i.data.outputs import output_masks
+from medi2i.errors import CheckpointError
 from medi2i.evaluation.domains import Domains, Translation
 from medi2i.io.atomic import write_text_atomically
 
@@ -68,9 +69,35 @@ def write_picture(path: Path, image: np.ndarray, *, side: int | None = _PREVIEW_
     picture.save(path)
 
 
-def write_results(path: Path, results: Mapping[str, Any]) -> None:
-    """JSON with undefined numbers as null."""
-    write_text_atomically(path, json.dumps(_plain(results), indent=1, allow_nan=False))
+def write_results(path: Path, results: Mapping[str, Any]) -> dict[str, Any]:
+    """JSON with undefined numbers as null.
+
+    Returns:
+        the same as it will be read: plain values, None for what is undefined.
+    """
+    plain: dict[str, Any] = _plain(results)
+    write_text_atomically(path, json.dumps(plain, indent=1, allow_nan=False))
+    return plain
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """What `write_results` wrote of a run, to be added to; the report has a reader that checks it all.
+
+    Raises:
+        CheckpointError: it is missing, or no JSON object.
+    """
+    try:
+        results = json.loads(path.read_bytes())
+        if not isinstance(results, dict):
+            raise TypeError
+    except (OSError, ValueError, TypeError) as error:
+        raise CheckpointError(
+            path,
+            found=f"no readable results ({type(error).__name__})",
+            expected="the results that `medi2i adapt` writes when it is done",
+            remedy="check the path, or finish the run with `medi2i adapt --resume --out RUN`",
+        ) from None
+    return results
 
 
 def _or_worst(value: float) -> float:

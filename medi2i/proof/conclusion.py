@@ -78,9 +78,5 @@ def _describe(verdict: Verdict) -> dict[str, Any]:
 def _gap_of(row: str | None, facts: Mapping[str, Any]) -> dict[str, Any] | None:
     """How much of the gap the row that the verdict compares has closed."""
     rows: Sequence[Mapping[str, Any]] = facts["rows"]
-    chosen = next((found for found in rows if found["name"] == row), None)
-    if chosen is None or chosen["gap_closed"] is None:
-        return None
-    keys = ("estimate", "low", "high", "refused")
-    counts = {"n_patients": chosen["mean"]["dice"]["n_patients"], "n_seeds": len(facts["settings"]["seeds"])}
-    return {"row": row} | {key: chosen["gap_closed"][key] for key in keys} | counts
+    gap = next((found["gap_closed"] for found in rows if found["name"] == row), None)
+    return None if gap is None else {"row": row, **gap}

@@ -6,14 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from medi2i.adaptation.results import version_of
 from medi2i.adaptation.run_folder import RunFolder
 from medi2i.downstream import DownstreamResult, check_inputs, measure_downstream
-from medi2i.errors import CheckpointError, InterruptedRunError, UsageError
-from medi2i.evaluation import write_results
+from medi2i.errors import InterruptedRunError, UsageError
+from medi2i.evaluation import read_results, write_results
 from medi2i.preservation import (
     RunControls,
     judge_instruments,
@@ -74,7 +74,7 @@ def evaluate(
     """
     config = config or EvaluateConfig()
     opened = RunFolder(run, device=device)
-    results = _read_finished(run)
+    results = read_results(run / _RESULTS)
     if target_labels is None:
         _require_nothing_lost(run, results)
     else:  # wrong paths and names are told at once, not after minutes
@@ -104,9 +104,10 @@ def evaluate(
         ) from error
     sections["downstream"] = None if table is None else table.facts
     concluded = conclude(controls.controls, sections["preservation"], table)
-    write_results(run / _RESULTS, concluded | results | sections | concluded)  # the verdict stands first
+    # the verdict stands first
+    written = write_results(run / _RESULTS, concluded | results | sections | concluded)
     write_report(run)
-    return EvaluateResult(run, json.loads((run / _RESULTS).read_text(encoding="utf-8")))
+    return EvaluateResult(run, written)
 
 
 def _examine_once(
@@ -114,7 +115,7 @@ def _examine_once(
 ) -> dict[str, Any]:
     """`_examine`, or what an earlier call with the same settings, weights and thresholds found."""
     facts = {
-        "medi2i": metadata.version("medi2i"),
+        "medi2i": version_of("medi2i"),
         "config": config.model_dump(mode="json", include={"seed", "preservation"}),
         "weights": opened.translator.origin["weights_sha256"],
         "images": [row.sha256 for row in opened.domains.source],
@@ -122,13 +123,10 @@ def _examine_once(
     }
     key = hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()
     path = opened.folder / FOLDER / "examined.json"
-    if path.is_file():
-        earlier = json.loads(path.read_text(encoding="utf-8"))
-        if earlier["key"] == key:
-            found: dict[str, Any] = earlier["sections"]
-            return found
-    write_results(path, {"key": key, "sections": _examine(opened, controls, config, stop)})
-    sections: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["sections"]
+    kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if kept.get("key") != key:
+        kept = write_results(path, {"key": key, "sections": _examine(opened, controls, config, stop)})
+    sections: dict[str, Any] = kept["sections"]
     return sections
 
 
@@ -194,17 +192,3 @@ def _require_nothing_lost(run: Path, results: Mapping[str, Any]) -> None:
             expected="the same films again: what is finished is not computed twice",
             remedy="add --target-labels, or evaluate a copy of the run",
         )
-
-
-def _read_finished(run: Path) -> dict[str, Any]:
-    path = run / _RESULTS
-    try:
-        results: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            path,
-            found="no readable results",
-            expected="a run that came to its end",
-            remedy="check the path, or finish the run with `medi2i adapt --resume --out RUN`",
-        ) from error
-    return results

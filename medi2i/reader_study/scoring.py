@@ -9,7 +9,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
-from medi2i.errors import CheckpointError
+from medi2i.evaluation import read_results
 from medi2i.io.atomic import write_text_atomically
 from medi2i.metrics.statistics import wilson_interval
 from medi2i.reader_study.answers import Answer, AnswerSheet, read_answers
@@ -113,7 +113,7 @@ def score_study(run: Path, folder: Path) -> ReaderStudyScore:
     """
     key, sheets, unusable = read_answers(folder, read_keys(run))
     score = score_answers(key, sheets, unusable)
-    results = _read_results(run / "results.json")
+    results = read_results(run / "results.json")
     content = dataclasses.asdict(score)
     write_text_atomically(run / SCORE_NAME, json.dumps(content, indent=1, allow_nan=False))
     results["reader_study"] = content
@@ -217,20 +217,3 @@ def _score_images(sheets: Sequence[AnswerSheet], key: Key) -> tuple[ImageScore, 
 def _is_fooled(answer: Answer, key: Key) -> bool:
     real = next(pair.real for pair in key.pairs if pair.token == answer.pair)
     return answer.chosen != real
-
-
-def _read_results(path: Path) -> dict[str, object]:
-    try:
-        results = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise CheckpointError(
-            path,
-            found=f"no readable results ({type(error).__name__})",
-            expected="the results that `medi2i adapt` writes when it is done",
-            remedy="finish the run with `medi2i adapt --resume`",
-        ) from None
-    if not isinstance(results, dict):
-        raise CheckpointError(
-            path, found="no table of results", expected="a JSON object", remedy="measure the run again"
-        )
-    return results

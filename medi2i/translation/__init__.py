@@ -8,6 +8,7 @@ from medi2i.translation.styles import (
     methods_where,
     parse_assignments,
     read_reference,
+    translate_plainly,
 )
 from medi2i.translation.translator import (
     Translator,
@@ -29,6 +30,7 @@ __all__ = [
     "parse_assignments",
     "read_reference",
     "translate",
+    "translate_plainly",
     "translate_whole",
     "write_translations",
 ]

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Float32
 from torch import Tensor
 
 from medi2i.adapters import AdapterConfig, Direction, DomainAdapter
@@ -91,6 +92,21 @@ def choose_looks(
         Look(style, code, told | facts, f"_s{number:0{width}d}" if len(styles) > 1 else "")
         for number, (style, facts) in enumerate(styles)
     )
+
+
+def translate_plainly(
+    translator: Translator,
+    image: Float32[np.ndarray, "H W"],
+    valid: Bool[np.ndarray, "H W"],
+    direction: Direction,
+) -> Float32[np.ndarray, "H W"]:
+    """An image in [-1, 1] at its own matrix, in the look that the method chooses itself; nothing is written.
+
+    Raises:
+        UsageError: the method does not go this way.
+    """
+    look = choose_looks(translator, direction)[0]
+    return translator.translate(image, valid, direction, style=look.style, attributes=look.attributes)[0]
 
 
 def parse_assignments(texts: Sequence[str], option: str, example: str = "view=PA") -> dict[str, str]:

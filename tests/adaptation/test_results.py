@@ -154,3 +154,8 @@ def test_measuring_again_keeps_what_other_commands_added_unless_the_weights_chan
     assert keep_added(path, results) == results | added
     other = results | {"run": results["run"] | {"weights_sha256": "of other weights"}}
     assert keep_added(path, other) == other
+
+
+def test_results_that_cannot_be_read_are_replaced_and_do_not_end_the_job(results, tmp_path):
+    (tmp_path / "results.json").write_text("{")
+    assert keep_added(tmp_path / "results.json", results) == results

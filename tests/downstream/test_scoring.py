@@ -227,4 +227,12 @@ def test_unknown_patients_and_a_single_one_are_said(many):
     one = replace(many, films=tuple(replace(film, patient=0) for film in many.films))
     single = Table(one, []).interval("dice", values)
     assert (single["low"], single["high"], single["n_patients"]) == (None, None, 1)
+    # each film counts as one: the gap says of how many, which the report needs
+    rows = [
+        (Row("source only"), values),
+        (Row("randomisation"), values + 0.1),
+        (Row("oracle", "films", labelled=-1), values + 0.3),
+    ]
+    closed = made_up(replace(many, patients_known=False), rows).describe()[1]["gap_closed"]
+    assert (closed["n_patients"], closed["n_seeds"]) == (many.n_patients, 1)
     assert single["estimate"] == pytest.approx(0.6)
