@@ -6,7 +6,6 @@ import datetime
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 from pydantic import Field
 
 from medi2i.adapters import AdapterConfig, CycleGANConfig
@@ -16,7 +15,7 @@ from medi2i.errors import ConfigError, UsageError
 from medi2i.evaluation import EvaluationConfig
 from medi2i.image import Domain
 from medi2i.segmentation.settings import SegmenterConfig
-from medi2i.training.engine import DeviceName
+from medi2i.training.engine import DeviceName, chooses_gpu
 from medi2i.training.settings import TrainingConfig
 
 _OPTIONS = {"source": "--src", "target": "--tgt"}
@@ -90,8 +89,7 @@ def choose_config(
     """
     if config is None:
         name = method or "cyclegan"
-        gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
-        laptop = device != "mps" and not gpu
+        laptop = device != "mps" and not chooses_gpu(device)
         try:
             path = find_preset(f"{name}_laptop" if laptop else name, "adapt")
         except ConfigError:

@@ -98,9 +98,9 @@ def run_benchmark(
     if join:
         _require_own_folder(suite, out)
         write_text_atomically(out / "suite.yaml", dump_config(suite))
-    for path in join:
-        taken = join_records(everything, path)
-        print(f"joined: {taken} finished cell(s) of {path}", file=sys.stderr)
+        for path in join:
+            taken = join_records(everything, path)
+            print(f"joined: {taken} finished cell(s) of {path}", file=sys.stderr)
     mine = _still_to_do(suite, share_of(cells, shard), out)
     write_text_atomically(out / "suite.yaml", dump_config(suite))
     with stop_on_signals() as stop:

@@ -70,10 +70,17 @@ def read_measure(run: Path, settings: MeasureSettings) -> dict[str, Any] | None:
         return None
     try:
         stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        same = type(settings).model_validate(stored["settings"]) == settings
+    except ValueError:
+        return None  # cut off by hand: it is measured again
+    return stored if is_of(stored, settings) else None
+
+
+def is_of(stored: Mapping[str, Any], settings: MeasureSettings) -> bool:
+    """Whether a stored measure was taken with these very settings; not, if it is of another edition."""
+    try:
+        return type(settings).model_validate(stored["settings"]) == settings
     except (ValueError, KeyError, TypeError):
-        return None  # of another edition, or cut off by hand: it is measured again
-    return stored if same else None
+        return False
 
 
 def take_measure(run: FinishedRun, settings: MeasureSettings) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from medi2i.adaptation import AdaptConfig
 from medi2i.benchmarks.cells import ELSEWHERE, Cell, State
-from medi2i.benchmarks.measure import measure_path, read_measure
+from medi2i.benchmarks.measure import is_of, measure_path, read_measure
 from medi2i.config import dump_config
 from medi2i.errors import CheckpointError
 from medi2i.io.atomic import write_text_atomically
@@ -54,19 +54,17 @@ def join_records(cells: Sequence[Cell], path: Path) -> int:
         cell = known.get(record["cell"])
         if cell is None or cell.state() is not State.NEW or record["settings"] != _settings(cell.config):
             continue
-        wanted = {settings.name for settings in cell.measures}  # names become paths: none but the suite's own
-        stored = {
-            measure["settings"]["name"]: measure
+        # the suite's own settings find what is taken, so that no name in the file becomes a path
+        found = [
+            (settings.name, measure)
+            for settings in cell.measures
             for measure in record["measures"]
-            if measure["settings"]["name"] in wanted
-        }
-        for name, measure in stored.items():
-            write_text_atomically(measure_path(cell.folder, name), json.dumps(measure))
-        if cell.missing_measures():
-            for name in stored:
-                measure_path(cell.folder, name).unlink()
-            measure_path(cell.folder, "any").parent.rmdir()
+            if is_of(measure, settings)
+        ]
+        if {name for name, _ in found} != {settings.name for settings in cell.measures}:
             continue
+        for name, measure in found:
+            write_text_atomically(measure_path(cell.folder, name), json.dumps(measure))
         write_text_atomically(cell.folder / "config.yaml", dump_config(cell.config))
         write_text_atomically(cell.folder / ELSEWHERE, "the run itself is on another machine\n")
         taken += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -113,7 +114,7 @@ def _refuse_without_films(names: list[str]) -> None:
         )
 
 
-def _parts(texts: list[str] | tuple[()]) -> dict[str, tuple[str, ...]]:
+def _parts(texts: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """`label=a+b` as label and structures; `label=` names none, which leaves the label out."""
     found: dict[str, tuple[str, ...]] = {}
     for text in texts:

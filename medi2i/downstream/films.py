@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -139,7 +139,7 @@ def read_films(folder: DatasetFolder, labels: Labels, tick: Callable[[], None]) 
         )
     skipped, known = len(folder.items) - len(films), all(identity is not None for identity in identities)
     if not known:  # one of them may be a patient that is known of another film: nobody can tell
-        films = [_alone(film, number) for number, film in enumerate(films)]
+        films = [replace(film, patient=number) for number, film in enumerate(films)]
     return Films(tuple(films), labels, folder.structures, known, skipped)
 
 
@@ -155,10 +155,6 @@ def draw_patients(others: Sequence[int], count: int, *, seed: int, fold: int) ->
     """Patients of a few-shot training: the first `count` of one order, so that 5 are among 10."""
     order = np.random.default_rng([seed, 12, fold]).permutation(len(others))
     return tuple(sorted(others[place] for place in order[:count]))
-
-
-def _alone(film: Film, number: int) -> Film:
-    return Film(film.item, film.sha256, number, film.shape, film.spacing_mm, film.empty)
 
 
 def _content(item: DatasetItem) -> str:

@@ -152,7 +152,7 @@ class Table:
                 "class_accuracy": score.class_accuracy,
                 "class_iou": score.class_iou,
             },
-            "per_seed_dice": [_mean(values) for values in dice],
+            "per_seed_dice": mean_defined(dice).tolist(),
             "versus_source": self._versus_source(result),
             "gap_closed": self._gap_closed(result),
         }
@@ -262,8 +262,3 @@ def mean_defined(values: Float64[np.ndarray, "*B K"]) -> Float64[np.ndarray, "*B
         out=np.full(counts.shape, np.nan),
         where=counts > 0,
     )
-
-
-def _mean(values: np.ndarray) -> float:
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if defined.size else math.nan

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from medi2i.evaluation.controls import PairScores, prediction_limit
+from medi2i.evaluation.controls import PairScores, prediction_limit, worst_of_patients
 from medi2i.preservation.structures import common_misfit, kind_of
-from medi2i.preservation.trial import Block, ScoredImage
+from medi2i.preservation.trial import Block
 
 
 def structure_thresholds(blocks: Sequence[Block]) -> dict[str, float]:
@@ -20,28 +20,23 @@ def structure_thresholds(blocks: Sequence[Block]) -> dict[str, float]:
     content looks at one part of the image whatever lies there, and how well one outline fits tells too little
     (of hearts, those of other patients fit as well).
     """
-    worst: dict[str, dict[str, float]] = {}
+    found: dict[str, list[tuple[str, float]]] = {}
     for image in (image for block in blocks for image in block.values()):
         for name, scores in image.structures.items():
-            kind = kind_of(name)
-            if kind is not None and not math.isnan(scores.p95_px):
-                found, patient = worst.setdefault(kind, {}), image.whole.patient
-                found[patient] = max(scores.p95_px, found.get(patient, -math.inf))
-    return {
-        kind: prediction_limit("geometry", list(by_patient.values()))
-        for kind, by_patient in worst.items()
-        if len(by_patient) >= 2
-    }
+            if (kind := kind_of(name)) is not None:
+                found.setdefault(kind, []).append((image.whole.patient, scores.p95_px))
+    worst = {kind: worst_of_patients(scores) for kind, scores in found.items()}
+    return {kind: prediction_limit("geometry", scores) for kind, scores in worst.items() if len(scores) >= 2}
 
 
 def labels_threshold(blocks: Sequence[Block], kinds: frozenset[str]) -> float:
     """Threshold of the outlines' misfit when only structures of these kinds are there; infinite without."""
-    worst: dict[str, float] = {}
-    for image in (image for block in blocks for image in block.values()):
-        score = common_misfit(image.structures, kinds)
-        if not math.isnan(score):
-            worst[image.whole.patient] = max(score, worst.get(image.whole.patient, -math.inf))
-    return prediction_limit("labels", list(worst.values()))
+    worst = worst_of_patients(
+        (image.whole.patient, common_misfit(image.structures, kinds))
+        for block in blocks
+        for image in block.values()
+    )
+    return prediction_limit("labels", worst)
 
 
 def dose_response(
@@ -86,9 +81,5 @@ def whole_images(blocks: Sequence[Block]) -> dict[str, list[PairScores]]:
     """Scores of whole images by control, as `judge` takes them."""
     found: dict[str, list[PairScores]] = {}
     for name, image in ((name, image) for block in blocks for name, image in block.items()):
-        _append(found, name, image)
+        found.setdefault(name, []).append(image.whole)
     return found
-
-
-def _append(found: dict[str, list[PairScores]], name: str, image: ScoredImage) -> None:
-    found.setdefault(name, []).append(image.whole)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from pydantic import Field
 
 from medi2i.config import Config, find_preset, load_config
 from medi2i.downstream import DownstreamConfig
 from medi2i.preservation import PreservationConfig
-from medi2i.training.engine import DeviceName
+from medi2i.training.engine import DeviceName, chooses_gpu
 
 
 class EvaluateConfig(Config):
@@ -33,6 +32,5 @@ def choose_config(preset: str | None, overrides: Sequence[str], device: DeviceNa
     Raises:
         ConfigError: no such preset, or an unknown key.
     """
-    gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
-    path = find_preset(preset or ("standard" if gpu else "laptop"), "evaluate")
+    path = find_preset(preset or ("standard" if chooses_gpu(device) else "laptop"), "evaluate")
     return load_config(path, EvaluateConfig, overrides)

@@ -39,6 +39,11 @@ def _available() -> dict[str, bool]:
     return {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
 
 
+def chooses_gpu(device: DeviceName) -> bool:
+    """Whether a device option means a CUDA GPU here: what presets are chosen by."""
+    return device == "cuda" or (device == "auto" and torch.cuda.is_available())
+
+
 def make_accelerator(device: DeviceName, precision: str) -> Accelerator:
     """One Accelerate engine for the device; on a CPU without units for bf16 it computes in fp32, and says so.
 

@@ -20,6 +20,7 @@ from medi2i.evaluation.controls.judgement import (
     judge,
     prediction_limit,
     set_thresholds,
+    worst_of_patients,
 )
 from medi2i.evaluation.controls.pairs import Pair, clear_lung
 from medi2i.evaluation.controls.perturbations import (
@@ -68,4 +69,5 @@ __all__ = [
     "shuffle_labels",
     "split_patients",
     "wiped",
+    "worst_of_patients",
 ]

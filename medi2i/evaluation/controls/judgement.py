@@ -14,7 +14,7 @@ Controls are judged as sets. The rule, in this order:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,12 +91,25 @@ def set_thresholds(negatives: Scored, *, rate: float = FALSE_FLAGS) -> dict[str,
     a patient's worst image: all instruments together flag about as many of all images. Geometry and content
     are limited on a log scale. An instrument without two patients gets infinity: it flags nothing.
     """
-    worst: dict[str, dict[str, float]] = {name: {} for name in INSTRUMENTS}
-    for image in (image for images in negatives.values() for image in images):
-        for name, score in image.scores.items():
-            if not math.isnan(score):
-                worst[name][image.patient] = max(score, worst[name].get(image.patient, -math.inf))
-    return {name: prediction_limit(name, list(scores.values()), rate) for name, scores in worst.items()}
+    scored = [image for images in negatives.values() for image in images]
+    worst = {
+        name: worst_of_patients((image.patient, image.scores.get(name, math.nan)) for image in scored)
+        for name in INSTRUMENTS
+    }
+    return {name: prediction_limit(name, scores, rate) for name, scores in worst.items()}
+
+
+def worst_of_patients(scores: Iterable[tuple[str, float]]) -> list[float]:
+    """The highest score of each patient that has a defined one.
+
+    Args:
+        scores: (patient, score); NaN is undefined.
+    """
+    worst: dict[str, float] = {}
+    for patient, score in scores:
+        if not math.isnan(score):
+            worst[patient] = max(score, worst.get(patient, -math.inf))
+    return list(worst.values())
 
 
 def prediction_limit(instrument: str, scores: Sequence[float], rate: float = FALSE_FLAGS) -> float:
