@@ -46,6 +46,16 @@ def evaluate(
     transductive: Annotated[
         bool, typer.Option("--transductive", help="Allow test films that the run saw without their labels.")
     ] = False,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN", help="Another evaluated run: segmenters and scores that both need are taken over."
+        ),
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="I/N", help="This process's share; at the end once more without it."),
+    ] = None,
     config: Annotated[
         str | None,
         typer.Option(help="Preset of configs/evaluate or a YAML file; chosen by device without it."),
@@ -56,6 +66,7 @@ def evaluate(
     """Judge a finished run: controls, certificate, segmenters tested on labelled films, and a verdict."""
     from medi2i import proof
     from medi2i.cli.output import print_proof
+    from medi2i.rendering import parse_shard
     from medi2i.translation import parse_assignments
 
     options: dict[str, Any] = {
@@ -65,6 +76,7 @@ def evaluate(
         "--map": map_,
         "--add": add,
         "--transductive": transductive or None,
+        "--shard": shard,
     }
     if target_labels is None:
         _refuse_without_films([name for name, value in options.items() if value is not None])
@@ -79,7 +91,22 @@ def evaluate(
         },
     )
     tools = {name: Path(place) for name, place in parse_assignments(add or (), "--add", _TOOL).items()}
-    print_proof(proof.evaluate(run, settings, target_labels=target_labels, predictions=tools, device=device))
+    if shard is None or target_labels is None:
+        result = proof.evaluate(
+            run, settings, target_labels=target_labels, predictions=tools, like=like, device=device
+        )
+        print_proof(result)
+        return
+    told = proof.evaluate_share(
+        run,
+        settings,
+        shard=parse_shard(shard),
+        target_labels=target_labels,
+        predictions=tools,
+        like=like,
+        device=device,
+    )
+    typer.echo(told)
 
 
 def _with_options(settings: EvaluateConfig, options: dict[str, Any]) -> EvaluateConfig:

@@ -1,7 +1,15 @@
 """Whether translating is worth it: segmenters of many kinds of images, tested on labelled target films."""
 
-from medi2i.downstream.job import DownstreamResult, check_inputs, measure_downstream
+from medi2i.downstream.job import Case, DownstreamResult, check_inputs, measure_downstream, take_share
 from medi2i.downstream.settings import DownstreamConfig
 from medi2i.downstream.translation import film_translation
 
-__all__ = ["DownstreamConfig", "DownstreamResult", "check_inputs", "film_translation", "measure_downstream"]
+__all__ = [
+    "Case",
+    "DownstreamConfig",
+    "DownstreamResult",
+    "check_inputs",
+    "film_translation",
+    "measure_downstream",
+    "take_share",
+]

@@ -19,7 +19,7 @@ from medi2i.downstream.material import (
 )
 from medi2i.downstream.rows import Images, Row, adapt_segmenter, learns_from_films
 from medi2i.downstream.settings import DownstreamConfig
-from medi2i.downstream.trainings import Trainings
+from medi2i.downstream.trainings import Training, Trainings
 from medi2i.errors import NothingUsableError
 from medi2i.evaluation import Domains
 from medi2i.segmentation import SegmenterConfig
@@ -44,6 +44,7 @@ class Ground:
         labels: which structures are scored.
         device: where to compute.
         stop: asked after every step.
+        shard: (i, n): which share of the job this is.
     """
 
     config: DownstreamConfig
@@ -55,7 +56,14 @@ class Ground:
     labels: Labels
     device: DeviceName
     stop: StopRequest
+    shard: tuple[int, int] = (1, 1)
     _gathered: dict[Images, Material] = field(default_factory=dict)
+
+    @property
+    def data(self) -> Path:
+        """Links to images, and their masks as segmenters learn them; each share of a job has its own."""
+        number, count = self.shard
+        return self.out / (DATA if count == 1 else f"{DATA}-{number}-of-{count}")
 
     @cached_property
     def segmenter(self) -> SegmenterConfig:
@@ -99,19 +107,25 @@ class Ground:
 
     def train(self, row: Row, seed: int) -> Path:
         """The segmenter of a row without target labels."""
+        return self.trainings.train(self._training(row, seed))
+
+    def is_trained(self, row: Row, seed: int) -> bool:
+        """Whether the segmenter of a row without target labels is finished."""
+        return self.trainings.is_done(self._training(row, seed))
+
+    def _training(self, row: Row, seed: int) -> Training:
         material = self.material(row.images)
         config = adapt_segmenter(self.segmenter, row, self.framing.framing)
-        return self.trainings.train(
-            row,
-            config,
+        return Training(
+            row.name,
+            config.model_copy(update={"seed": seed}),
             material.split(config.data, seed=seed, as_in=self.material("source")),
-            seed=seed,
-            digest=material.digest,
+            material.digest,
             films=self.unlabelled if learns_from_films(row) else None,
         )
 
     def _gather(self, images: Images) -> Material:
-        data, place = self.segmenter.data, self.out / DATA / images
+        data, place = self.segmenter.data, self.data / images
         if images == "source":
             return gather_source(self.domains, self.labels, data, place)
         if images == "histogram":

@@ -18,7 +18,7 @@ from medi2i.data.dataset_folder import DatasetFolder
 from medi2i.downstream.dont_care import WORDS
 from medi2i.downstream.films import Films, find_films, read_films
 from medi2i.downstream.given import Predictions, find_predictions
-from medi2i.downstream.ground import DATA, Ground, find_labels
+from medi2i.downstream.ground import Ground, find_labels
 from medi2i.downstream.labels import Labels, measure_ceiling
 from medi2i.downstream.leaks import check_films
 from medi2i.downstream.rows import ORACLE, Row, label_starts, plan_rows, slug_of
@@ -57,28 +57,11 @@ class DownstreamResult:
     notes: tuple[str, ...] = field(default=())
 
 
-def measure_downstream(
-    config: DownstreamConfig,
-    *,
-    domains: Domains,
-    translated: Path,
-    source: Path,
-    target: Path,
-    films: Path,
-    out: Path,
-    translate_films: Translator | FilmTranslation | None = None,
-    extra: Mapping[str, Path] | None = None,
-    device: DeviceName = "auto",
-    stop: StopRequest | None = None,
-) -> DownstreamResult:
-    """Segmenters trained on the source, on its translations and on target films, tested on labelled films.
+@dataclass(frozen=True)
+class Case:
+    """A run, and the labelled films that it is tested on.
 
-    First comes a pass over the test films that tells whether the run has seen one, yes or no; they are not
-    opened again before all trainings without target labels are over. Whatever is finished in `out`, trainings
-    and scores of the same settings, images and films, is left as it is; a begun training goes on.
-
-    Args:
-        config: rows, folds and seeds.
+    Attributes:
         domains: the run's images.
         translated: the run's `translated/`.
         source, target: the run's two folders; masks of the target's are not opened.
@@ -87,6 +70,38 @@ def measure_downstream(
         translate_films: the run's method, or a function of its way back; None where it goes one way.
         extra: predictions of other tools on the films: name of the row to a folder of masks.
         device: where to compute.
+    """
+
+    domains: Domains
+    translated: Path
+    source: Path
+    target: Path
+    films: Path
+    out: Path
+    translate_films: Translator | FilmTranslation | None = None
+    extra: Mapping[str, Path] = field(default_factory=dict)
+    device: DeviceName = "auto"
+
+    @property
+    def way_back(self) -> FilmTranslation | None:
+        """Films as images of the source domain; None where the method goes one way."""
+        if isinstance(self.translate_films, Translator):
+            return film_translation(self.translate_films)
+        return self.translate_films
+
+
+def measure_downstream(
+    config: DownstreamConfig, case: Case, *, stop: StopRequest | None = None
+) -> DownstreamResult:
+    """Segmenters trained on the source, on its translations and on target films, tested on labelled films.
+
+    First comes a pass over the test films that tells whether the run has seen one, yes or no; they are not
+    opened again before all trainings without target labels are over. Whatever is finished in `case.out`,
+    trainings and scores of the same settings, images and films, is left as it is; a begun training goes on.
+
+    Args:
+        config: rows, folds and seeds.
+        case: the run and the films.
         stop: asked after every step and film; None listens to Ctrl-C and SIGTERM.
 
     Raises:
@@ -96,35 +111,54 @@ def measure_downstream(
         NothingUsableError: no film, or too few source images with masks.
         InterruptedRunError: a stop was requested; calling again continues.
     """
-    way_back = _way_back(translate_films)
-    folder, labels, given = check_inputs(
-        config, domains=domains, source=source, films=films, extra=extra, bidirectional=way_back is not None
-    )
-    with nullcontext(stop) if stop is not None else stop_on_signals() as asked:
-        ground = Ground(config, domains, translated, source, target, out, labels, device, asked)
-        rows = plan_rows(config, way_back=way_back is not None)
-        ground.segmenter  # noqa: B018  its settings are checked before anything is read
-        total = len(domains.source) + len(domains.target) + len(folder.items)
-        with _ticking("checking the films", total, ground) as tick:
-            seen = check_films(folder, domains, (source, target), transductive=config.transductive, tick=tick)
-        train_unlabelled(ground, rows)
-        with _ticking("reading the films", len(folder.items), ground) as tick:
-            found = read_films(folder, labels, tick)
-        result = _test(Testing(ground, found, way_back), rows, given, transductive=seen)
-        # links to the films and their labels must not stay in a folder that is handed on
-        shutil.rmtree(out / DATA, ignore_errors=True)
-        return result
+    with _begin(config, case, (1, 1), stop) as begun:
+        train_unlabelled(begun.ground, _unlabelled_trainings(begun))
+        testing = _open_films(begun)
+        return _test(testing, begun.rows, begun.given, transductive=begun.seen)
 
 
-def check_inputs(
-    config: DownstreamConfig,
-    *,
-    domains: Domains,
-    source: Path,
-    films: Path,
-    extra: Mapping[str, Path] | None = None,
-    bidirectional: bool,
-) -> tuple[DatasetFolder, Labels, list[Predictions]]:
+def take_share(
+    config: DownstreamConfig, case: Case, shard: tuple[int, int], *, stop: StopRequest | None = None
+) -> str:
+    """One share of the trainings and scores, for as many processes or machines as share `case.out`.
+
+    All trainings without target labels come first. While one is not finished, a call trains its share of
+    them, and no film is opened; once all are, a call trains its share of the others, and scores. What is left
+    then, `measure_downstream` does.
+
+    Args:
+        config: rows, folds and seeds.
+        case: the run and the films.
+        shard: (i, n): this call takes every n-th training, from the i-th.
+        stop: asked after every step and film; None listens to Ctrl-C and SIGTERM.
+
+    Returns:
+        in words, what was done and what comes next.
+
+    Raises:
+        As `measure_downstream`.
+    """
+    number, count = shard
+    with _begin(config, case, shard, stop) as begun:
+        wanted = _unlabelled_trainings(begun)
+        if not all(begun.ground.is_trained(row, seed) for row, seed in wanted):
+            train_unlabelled(begun.ground, wanted[number - 1 :: count])
+            return (
+                f"share {number} of {count}: trained without target labels; when all shares are, run them "
+                "again for the trainings with target labels and the scores"
+            )
+        testing = _open_films(begun)
+        starts = label_starts(begun.rows)
+        labelled, _ = _feasible(testing, [row for row in begun.rows if row.labelled])
+        testing.take_share(
+            [row for row in begun.rows if not row.labelled],
+            labelled,
+            compared=starts[0] if starts else None,
+        )
+        return f"share {number} of {count}: trained and scored; when all are, run it without --shard"
+
+
+def check_inputs(config: DownstreamConfig, case: Case) -> tuple[DatasetFolder, Labels, list[Predictions]]:
     """Refuse what is wrong with paths and names alone, in a moment; no film is opened.
 
     Returns:
@@ -133,6 +167,7 @@ def check_inputs(
     Raises:
         UsageError, MaskMismatchError: as `measure_downstream`.
     """
+    bidirectional = case.way_back is not None
     if not bidirectional and config.protocols == ("translate-at-test",):
         raise UsageError(
             "--protocol translate-at-test",
@@ -140,9 +175,9 @@ def check_inputs(
             expected="a way from films to the source domain",
             remedy="use --protocol train-on-translated, or a run of a method that goes both ways",
         )
-    folder = find_films(films)
-    labels = find_labels(config, domains, source, folder)
-    given = [find_predictions(name, place, labels) for name, place in (extra or {}).items()]
+    folder = find_films(case.films)
+    labels = find_labels(config, case.domains, case.source, folder)
+    given = [find_predictions(name, place, labels) for name, place in case.extra.items()]
     _require_names(plan_rows(config, way_back=bidirectional), given)
     for predictions in given:
         for item in folder.items:
@@ -150,16 +185,69 @@ def check_inputs(
     return folder, labels, given
 
 
-def train_unlabelled(ground: Ground, rows: Sequence[Row]) -> None:
-    """All segmenters without a target label."""
-    wanted = [
-        (row, seed) for seed in ground.config.seeds for row in rows if row.trained and row.labelled == 0
-    ]
+def train_unlabelled(ground: Ground, wanted: Sequence[tuple[Row, int]]) -> None:
+    """Segmenters without a target label, of some rows and seeds."""
     progress = Progress("segmenters", len(wanted))
     for row, seed in wanted:
         ground.train(row, seed)
         progress.advance(f"{row.name}, seed {seed}")
     progress.close()
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """A job whose inputs were looked at."""
+
+    ground: Ground
+    rows: tuple[Row, ...]
+    folder: DatasetFolder
+    given: list[Predictions]
+    way_back: FilmTranslation | None
+    seen: bool
+
+
+@contextmanager
+def _begin(
+    config: DownstreamConfig, case: Case, shard: tuple[int, int], stop: StopRequest | None
+) -> Iterator[_Begun]:
+    """Look at all inputs, and clear up in the end."""
+    way_back = case.way_back
+    folder, labels, given = check_inputs(config, case)
+    with nullcontext(stop) if stop is not None else stop_on_signals() as asked:
+        ground = Ground(
+            config,
+            case.domains,
+            case.translated,
+            case.source,
+            case.target,
+            case.out,
+            labels,
+            case.device,
+            asked,
+            shard,
+        )
+        rows = plan_rows(config, way_back=way_back is not None)
+        ground.segmenter  # noqa: B018  its settings are checked before anything is read
+        total = len(case.domains.source) + len(case.domains.target) + len(folder.items)
+        with _ticking("checking the films", total, ground) as tick:
+            seen = check_films(
+                folder, case.domains, (case.source, case.target), transductive=config.transductive, tick=tick
+            )
+        yield _Begun(ground, rows, folder, given, way_back, seen)
+        # links to the films and their labels must not stay in a folder that is handed on
+        shutil.rmtree(ground.data, ignore_errors=True)
+
+
+def _unlabelled_trainings(begun: _Begun) -> list[tuple[Row, int]]:
+    rows = [row for row in begun.rows if row.trained and row.labelled == 0]
+    return [(row, seed) for seed in begun.ground.config.seeds for row in rows]
+
+
+def _open_films(begun: _Begun) -> Testing:
+    ground = begun.ground
+    with _ticking("reading the films", len(begun.folder.items), ground) as tick:
+        found = read_films(begun.folder, ground.labels, tick)
+    return Testing(ground, found, begun.way_back)
 
 
 def _test(
@@ -286,12 +374,6 @@ def _count_empty(films: Films) -> dict[str, int]:
 def _hash_folds(testing: Testing) -> str:
     facts = [[film.sha256 for film in testing.films.films], list(testing.folds)]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-
-
-def _way_back(translate_films: Translator | FilmTranslation | None) -> FilmTranslation | None:
-    if isinstance(translate_films, Translator):
-        return film_translation(translate_films)
-    return translate_films
 
 
 def _require_names(rows: Sequence[Row], given: Sequence[Predictions]) -> None:

@@ -13,12 +13,12 @@ from jaxtyping import Bool, Float32
 from medi2i.data.settings import FramingConfig
 from medi2i.downstream.films import Film, Films, draw_folds, draw_patients
 from medi2i.downstream.given import Predictions
-from medi2i.downstream.ground import DATA, Ground
+from medi2i.downstream.ground import Ground
 from medi2i.downstream.material import Material, gather_films
 from medi2i.downstream.rows import ALL, Row, adapt_segmenter, given_row
 from medi2i.downstream.scoring import Answer, Part, Scorer, Scores
 from medi2i.downstream.table import Result, join_parts
-from medi2i.downstream.trainings import model_folder, read_mark, take_last, tune
+from medi2i.downstream.trainings import Training, model_folder, read_mark, take_last, tune
 from medi2i.downstream.translation import FilmTranslation
 from medi2i.image import Radiograph
 from medi2i.segmentation import load_segmenter, segment_image
@@ -51,7 +51,7 @@ class Testing:
     @cached_property
     def _material(self) -> Material:
         ground = self.ground
-        return gather_films(self.films, ground.segmenter.data, ground.out / DATA / "films")
+        return gather_films(self.films, ground.segmenter.data, ground.data / "films")
 
     def others(self, fold: int) -> tuple[int, ...]:
         """Patients of the other folds."""
@@ -76,6 +76,22 @@ class Testing:
             by_seed.append(self._scorer(progress).take(parts))
         progress.close()
         return [join_parts(row, n, [[scores[place]] for scores in by_seed]) for place, row in enumerate(rows)]
+
+    def take_share(self, unlabelled: Sequence[Row], labelled: Sequence[Row], *, compared: Row | None) -> None:
+        """Scores of this share of the seeds' rows without target labels, and of folds of the others."""
+        number, count = self.ground.shard
+        seeds, folds = self.ground.config.seeds, sorted(set(self.folds))
+        parts = [self._part(row, seed, other=row is compared) for seed in seeds for row in unlabelled]
+        mine = [(row, seed, fold) for seed in seeds for row in labelled for fold in folds][
+            number - 1 :: count
+        ]
+        tested = sum(self.folds[film.patient] == fold for film in self.films.films for *_, fold in mine)
+        own = parts[number - 1 :: count]
+        progress = Progress(f"share {number} of {count}", len(own) * len(self.films.films) + tested)
+        self._scorer(progress).take(own)
+        for row, seed, fold in mine:
+            self._scorer(progress).take([self._labelled_part(row, seed, fold)])
+        progress.close()
 
     def test_given(self, predictions: Sequence[Predictions]) -> list[Result]:
         """Scores of other tools' masks, which have no seed.
@@ -113,7 +129,7 @@ class Testing:
         return [join_parts(row, n, found[row.name]) for row in rows]
 
     def _labelled_part(self, row: Row, seed: int, fold: int) -> Part:
-        model = self._train_labelled(row, seed, fold)
+        model = self.train_labelled(row, seed, fold)
         own = {patient for patient, of in enumerate(self.folds) if of == fold}
         return Part(
             path=self._scores(row, f"seed{seed}-fold{fold}"),
@@ -123,7 +139,7 @@ class Testing:
             other=row.labelled == ALL,
         )
 
-    def _train_labelled(self, row: Row, seed: int, fold: int) -> Path:
+    def train_labelled(self, row: Row, seed: int, fold: int) -> Path:
         """On the labels of other folds' patients; the oracle as much as any row, few-shot rows shortly."""
         ground, patients = self.ground, self.others(fold)
         config, begins = ground.segmenter, None
@@ -136,13 +152,14 @@ class Testing:
             begins = model_folder(ground.out, str(row.begins), seed)
         material = self._material
         return ground.trainings.train(
-            row,
-            config,
-            material.choose(patients),
-            seed=seed,
-            digest=material.digest,
-            fold=fold,
-            init_from=begins,
+            Training(
+                row.name,
+                config.model_copy(update={"seed": seed}),
+                material.choose(patients),
+                material.digest,
+                fold=fold,
+                init_from=begins,
+            )
         )
 
     def _part(self, row: Row, seed: int, *, other: bool) -> Part:

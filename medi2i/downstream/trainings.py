@@ -7,10 +7,11 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from medi2i.config import dump_config
-from medi2i.downstream.rows import Row, slug_of
+from medi2i.downstream.rows import slug_of
 from medi2i.downstream.settings import FewShotConfig
 from medi2i.io.atomic import write_text_atomically
 from medi2i.segmentation import SegmenterConfig
@@ -22,6 +23,37 @@ from medi2i.training.interruption import StopRequest
 
 _MARK = "trained_on.sha256"
 FOLDER = "segmenters"
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """One training of a row.
+
+    Attributes:
+        row: name of the row.
+        config: of the segmenter, with the seed.
+        images: with masks.
+        digest: of the images and masks.
+        fold: the outer fold that is not trained on.
+        films: unlabelled, to be adapted to.
+        init_from: model whose weights it starts from.
+    """
+
+    row: str
+    config: SegmenterConfig
+    images: Sequence[MaskedImages]
+    digest: str
+    fold: int | None = None
+    films: UnlabelledFilms | None = None
+    init_from: Path | None = None
+
+    @cached_property
+    def mark(self) -> str:
+        """Hash of all that its weights depend on."""
+        films = self.films.rows if self.films else ()
+        start = "" if self.init_from is None else read_mark(self.init_from)
+        facts = [dump_config(self.config), self.digest, fingerprint(self.images, films), start]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -38,52 +70,40 @@ class Trainings:
     device: DeviceName
     stop: StopRequest
 
-    def train(
-        self,
-        row: Row,
-        config: SegmenterConfig,
-        images: Sequence[MaskedImages],
-        *,
-        seed: int,
-        digest: str,
-        fold: int | None = None,
-        films: UnlabelledFilms | None = None,
-        init_from: Path | None = None,
-    ) -> Path:
-        """The model folder of a row; what is finished is left, what is begun goes on, else it is new.
+    def train(self, training: Training) -> Path:
+        """The model folder of a training; what is finished is left, what is begun goes on, else it is new.
 
         A folder that was trained with other settings or on other images is removed.
-
-        Args:
-            digest: of the images and masks.
-            fold: the outer fold that is not trained on.
-            films: unlabelled, to be adapted to.
-            init_from: model whose weights it starts from.
 
         Raises:
             NothingUsableError: no image to train on, or none held out.
             InterruptedRunError, NonFiniteLossError, CheckpointError: as `train_segmenter`.
         """
-        config = config.model_copy(update={"seed": seed})
-        folder = model_folder(self.out, row.name, seed, fold)
-        start = "" if init_from is None else read_mark(init_from)
-        facts = [dump_config(config), digest, fingerprint(images, films.rows if films else ()), start]
-        mark = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-        if read_mark(folder) != mark:
+        config, folder = training.config, self.folder(training)
+        if read_mark(folder) != training.mark:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
-            write_text_atomically(folder / _MARK, mark)
+            write_text_atomically(folder / _MARK, training.mark)
         if is_finished(folder):
             return folder
         return train_on(
             config,
-            images,
+            training.images,
             out=folder,
             accelerator=make_accelerator(self.device, config.training.precision),
             stop=self.stop,
-            films=films,
-            init_from=init_from,
+            films=training.films,
+            init_from=training.init_from,
         )
+
+    def is_done(self, training: Training) -> bool:
+        """Whether it is finished, with just these settings and images."""
+        folder = self.folder(training)
+        return read_mark(folder) == training.mark and is_finished(folder)
+
+    def folder(self, training: Training) -> Path:
+        """Where its model is."""
+        return model_folder(self.out, training.row, training.config.seed, training.fold)
 
 
 def read_mark(model: Path) -> str:

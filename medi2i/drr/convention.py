@@ -1,8 +1,9 @@
-"""Which part of a lung's shadow its mask shows: all of it, or what a reader draws on a film.
+"""Which part of a shadow its mask shows: all of it, or what a reader draws on a film.
 
 A lung goes on where a film shows none: in the recess behind and below the diaphragm's dome, and behind the
 spine and the heart. 27 % of a CT's lung volume lies outside conventional film masks (arXiv:2402.11510), which
-no translation of images can mend. So the definition is chosen, and written down with the data.
+no translation of images can mend. A mediastinum goes on below the dome, as aorta and oesophagus in front of
+the spine, where readers draw none. So the definition is chosen, and written down with the data.
 """
 
 from __future__ import annotations
@@ -23,19 +24,20 @@ _FILM = "_film"
 # Smaller parts, relative to the largest, are stray voxels of an automatic label map.
 _SMALLEST_ORGAN = 0.02
 # Smaller parts are what is left of a lung beyond the spine, or between heart and dome.
-_SMALLEST_LUNG = 0.05
+_SMALLEST_PART = 0.05
 # Within a window of this share of the spine's length (three vertebrae or more), vertebrae cover this share at
 # least of a line through their bodies (discs have no label), and two thirds at most of one through processes.
 _COLUMN_WINDOW, _COLUMN_SHARE = 0.25, 0.75
 
 
 class ConventionConfig(Config):
-    """What lung masks show. Names may be patterns (`vertebrae_*`); left and right are the patient's.
+    """What masks of lungs and mediastinum show. Names may be patterns (`vertebrae_*`); left and right are the
+    patient's.
 
     Attributes:
-        convention: `projected`, the whole shadow; `film`, without what lies below the dome and, in a frontal
-            view, behind the spine; `both`, the whole shadow under the structure's name and the film's beside
-            it under `<name>_film`.
+        convention: `projected`, the whole shadow; `film`, without what lies below the dome and, of a lung in
+            a frontal view, behind the spine; `both`, the whole shadow under the structure's name and the
+            film's beside it under `<name>_film`.
         lungs_behind_heart: whether film lungs keep what lies behind the heart. Readers differ in it: some
             draw the lung through the heart; by the SCR database's definition (van Ginneken et al., Medical
             Image Analysis 10, 2006) no ray through heart, mediastinum or aorta belongs to a lung.
@@ -43,11 +45,13 @@ class ConventionConfig(Config):
             processes make its border a comb, instead of at the column of their bodies. In 63 films with
             radiologists' masks the gap between the lungs is 0.15 of their outer width (median, at half
             height); on a chest CT the column takes 0.16, the whole shadow 0.20.
-        lungs: structures that the film convention cuts.
+        lungs: structures that the film convention cuts at dome and spine.
+        mediastinum: structures that it cuts at the dome. What of them is the heart's shadow stays whole.
         right_dome, left_dome: organs below the diaphragm; one of each side is needed.
         abdomen: further organs below it, whose shadows count too where labelled.
         spine: what lungs end at in a frontal view; one is needed.
-        heart: what lungs end at without `lungs_behind_heart`; one is needed then.
+        heart: what lungs end at without `lungs_behind_heart`; one is needed then. Those that are no
+            mediastinum keep theirs where they lie below the dome.
         great_vessels: what they end at then, too, where labelled. By the SCR database's definition the
             superior vena cava is not among it.
     """
@@ -56,6 +60,7 @@ class ConventionConfig(Config):
     lungs_behind_heart: bool = True
     transverse_processes: bool = False
     lungs: Names = ("left_lung", "right_lung", "lungs", "lung_*")
+    mediastinum: Names = ("mediastinum",)
     right_dome: Names = ("liver", "abdomen")
     left_dome: Names = ("spleen", "stomach", "abdomen")
     abdomen: Names = (
@@ -110,6 +115,8 @@ def required_structures(config: ConventionConfig, available: Names, view: ViewNa
     used = _below_diaphragm(config, available)
     if not _is_lateral(view):
         used += _match(config.spine, available) + _central(config, available)
+    if _match(config.mediastinum, available):
+        used += _heart_alone(config, available)
     return tuple(name for name in available if name in used)
 
 
@@ -139,7 +146,10 @@ def film_masks(
     (Herring, Learning Radiology, chapter 2), and are seen through the heart, which lies between them. So only
     the dome ends them: the contour of both sides together, which is the higher dome's.
 
-    Parts of what is left below 5 % of the largest are no lung that a reader would draw: the tongue of a lung
+    A film mediastinum is the projected one less what lies at or below the dome and is not behind or in front
+    of the heart: aorta, oesophagus and caval vein on their way down.
+
+    Parts of what is left below 5 % of the largest are nothing that a reader would draw: the tongue of a lung
     that reaches across the spine, slivers between heart and dome.
 
     Args:
@@ -157,13 +167,21 @@ def film_masks(
     required_structures(config, structures, view)
     below = _below_dome(_union(masks, structures, _below_diaphragm(config, structures)), down)
     cut = below | _beside_lungs(masks, structures, config, view, down)
-    lungs = [structures.index(name) for name in _match(config.lungs, structures)]
-    film = np.stack([_without_small_parts(lung, _SMALLEST_LUNG) for lung in masks[lungs] & ~cut])
+    ends = dict.fromkeys(_match(config.lungs, structures), cut)
+    below_heart = below & ~_union(masks, structures, _heart_alone(config, structures))
+    ends |= dict.fromkeys(_match(config.mediastinum, structures), below_heart)
+    planes = [structures.index(name) for name in ends]
+    film = np.stack(
+        [
+            _without_small_parts(masks[structures.index(name)] & ~end, _SMALLEST_PART)
+            for name, end in ends.items()
+        ]
+    )
     if config.convention == "both":
-        names = tuple(structures[index] + _FILM for index in lungs)
+        names = tuple(name + _FILM for name in ends)
         return np.concatenate([masks, film]), structures + names
     replaced = masks.copy()
-    replaced[lungs] = film
+    replaced[planes] = film
     return replaced, structures
 
 
@@ -192,9 +210,13 @@ def describe_convention(config: ConventionConfig) -> str:
     )
     if config.convention == "both":
         return (
-            f"each mask is the structure's whole projected shadow; masks named *{_FILM} are lungs that {film}"
+            "each mask is the structure's whole projected shadow; those named *_film are lungs that "
+            f"{film}, and a mediastinum that ends at the dome beside the heart"
         )
-    return f"lungs {film}; each other mask is the structure's whole projected shadow"
+    return (
+        f"lungs {film}; a mediastinum ends at the dome beside the heart; each other mask is the structure's "
+        "whole projected shadow"
+    )
 
 
 def _needed(config: ConventionConfig, view: ViewName) -> dict[str, Names]:
@@ -216,6 +238,11 @@ def _below_diaphragm(config: ConventionConfig, available: Names) -> Names:
 
 def _central(config: ConventionConfig, available: Names) -> Names:
     return () if config.lungs_behind_heart else _match(config.heart + config.great_vessels, available)
+
+
+def _heart_alone(config: ConventionConfig, available: Names) -> Names:
+    whole = _match(config.mediastinum, available)
+    return tuple(name for name in _match(config.heart, available) if name not in whole)
 
 
 def _beside_lungs(

@@ -80,11 +80,12 @@ def _center(mask: Bool[np.ndarray, "H W"]) -> float:
 
 def _left_out(masks: Bool[np.ndarray, "K H W"], structures: tuple[str, ...]) -> float | None:
     """1 - film lungs / projected lungs, from masks of both kinds or from what ends a lung on a film."""
-    pairs = [(name, name + _FILM) for name in structures if name + _FILM in structures]
+    lungs = [name for name in structures if "lung" in name.lower()]
+    pairs = [(name, name + _FILM) for name in lungs if name + _FILM in structures]
     if pairs:
         whole, film = (masks[[structures.index(pair[k]) for pair in pairs]] for k in (0, 1))
         return 1 - float(film.sum() / whole.sum()) if whole.any() else None
-    config = ConventionConfig(convention="both")
+    config = ConventionConfig(convention="both", mediastinum=())
     try:
         required_structures(config, structures)
     except UsageError:  # not all of it is labelled

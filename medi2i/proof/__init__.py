@@ -1,6 +1,6 @@
 """The proof of a run: did anatomy survive, and is a network better for it? One verdict, one report."""
 
-from medi2i.proof.job import EvaluateResult, evaluate
+from medi2i.proof.job import EvaluateResult, evaluate, evaluate_share
 from medi2i.proof.settings import EvaluateConfig, choose_config
 
-__all__ = ["EvaluateConfig", "EvaluateResult", "choose_config", "evaluate"]
+__all__ = ["EvaluateConfig", "EvaluateResult", "choose_config", "evaluate", "evaluate_share"]

@@ -11,7 +11,7 @@ from typing import Any
 
 from medi2i.adaptation.results import version_of
 from medi2i.adaptation.run_folder import RunFolder
-from medi2i.downstream import DownstreamResult, check_inputs, measure_downstream
+from medi2i.downstream import Case, check_inputs, measure_downstream, take_share
 from medi2i.errors import InterruptedRunError, UsageError
 from medi2i.evaluation import read_results, write_results
 from medi2i.preservation import (
@@ -24,11 +24,11 @@ from medi2i.preservation import (
 )
 from medi2i.proof.conclusion import conclude
 from medi2i.proof.settings import EvaluateConfig
+from medi2i.proof.takeover import FOLDER, take_over
 from medi2i.report import write_report
 from medi2i.training.engine import DeviceName
 from medi2i.training.interruption import StopRequest, stop_on_signals
 
-FOLDER = "evaluation"
 _RESULTS = "results.json"
 
 
@@ -51,6 +51,7 @@ def evaluate(
     *,
     target_labels: Path | None = None,
     predictions: Mapping[str, Path] | None = None,
+    like: Path | None = None,
     device: DeviceName = "auto",
 ) -> EvaluateResult:
     """Judge a finished run: whether anatomy survived, and whether training on its images is worth it.
@@ -63,6 +64,7 @@ def evaluate(
         target_labels: data set folder of labelled films that no training saw. Without it nothing can be said
             of usefulness, and the report says that.
         predictions: name to folder of masks that other tools found on these films.
+        like: another evaluated run; what its evaluation finished that this one needs too is taken over.
         device: where to compute.
 
     Raises:
@@ -78,14 +80,9 @@ def evaluate(
     if target_labels is None:
         _require_nothing_lost(run, results)
     else:  # wrong paths and names are told at once, not after minutes
-        check_inputs(
-            config.downstream,
-            domains=opened.domains,
-            source=opened.config.folder("source"),
-            films=target_labels,
-            extra=predictions,
-            bidirectional=opened.bidirectional,
-        )
+        check_inputs(config.downstream, _case(opened, target_labels, predictions))
+    if like is not None:
+        take_over(like, run)
     try:
         with stop_on_signals() as stop:
             controls = judge_instruments(
@@ -94,20 +91,60 @@ def evaluate(
             sections = _examine_once(opened, controls, config, stop)
             table = None
             if target_labels is not None:
-                table = _test_usefulness(opened, config, target_labels, predictions or {}, stop)
+                case = _case(opened, target_labels, predictions)
+                table = measure_downstream(config.downstream, case, stop=stop)
     except InterruptedRunError as error:
-        raise InterruptedRunError(
-            run,
-            found="interrupted",
-            expected="to come to the end",
-            remedy="run the same command again: trainings and scores that are finished are kept",
-        ) from error
+        raise _interrupted(run) from error
     sections["downstream"] = None if table is None else table.facts
     concluded = conclude(controls.controls, sections["preservation"], table)
     # the verdict stands first
     written = write_results(run / _RESULTS, concluded | results | sections | concluded)
     write_report(run)
     return EvaluateResult(run, written)
+
+
+def evaluate_share(
+    run: Path,
+    config: EvaluateConfig | None = None,
+    *,
+    shard: tuple[int, int],
+    target_labels: Path,
+    predictions: Mapping[str, Path] | None = None,
+    like: Path | None = None,
+    device: DeviceName = "auto",
+) -> str:
+    """One share of an evaluation, of as many processes or machines as share the run folder.
+
+    The first share also tries the instruments and measures what needs no label. `evaluate` takes up what all
+    of them have finished, does the rest, and reaches the verdict.
+
+    Args:
+        run, config, target_labels, predictions, like, device: as of `evaluate`.
+        shard: (i, n): every n-th training, from the i-th.
+
+    Returns:
+        in words, what was done and what comes next.
+
+    Raises:
+        As `evaluate`.
+    """
+    config = config or EvaluateConfig()
+    opened = RunFolder(run, device=device)
+    case = _case(opened, target_labels, predictions)
+    check_inputs(config.downstream, case)
+    if like is not None and shard[0] == 1:
+        take_over(like, run)
+    try:
+        with stop_on_signals() as stop:
+            told = take_share(config.downstream, case, shard, stop=stop)
+            if shard[0] == 1:
+                controls = judge_instruments(
+                    opened.domains, out=run, config=config.preservation, seed=config.seed, stop=stop
+                )
+                _examine_once(opened, controls, config, stop)
+    except InterruptedRunError as error:
+        raise _interrupted(run) from error
+    return told
 
 
 def _examine_once(
@@ -161,15 +198,8 @@ def _examine(
     return {"controls": dict(controls.section), "preservation": preservation, "realism": realism}
 
 
-def _test_usefulness(
-    opened: RunFolder,
-    config: EvaluateConfig,
-    films: Path,
-    predictions: Mapping[str, Path],
-    stop: StopRequest,
-) -> DownstreamResult:
-    return measure_downstream(
-        config.downstream,
+def _case(opened: RunFolder, films: Path, predictions: Mapping[str, Path] | None) -> Case:
+    return Case(
         domains=opened.domains,
         translated=opened.folder / "translated",
         source=opened.config.folder("source"),
@@ -177,9 +207,17 @@ def _test_usefulness(
         films=films,
         out=opened.folder / FOLDER,
         translate_films=opened.translator,
-        extra=predictions,
+        extra=predictions or {},
         device=opened.device,
-        stop=stop,
+    )
+
+
+def _interrupted(run: Path) -> InterruptedRunError:
+    return InterruptedRunError(
+        run,
+        found="interrupted",
+        expected="to come to the end",
+        remedy="run the same command again: trainings and scores that are finished are kept",
     )
 
 

@@ -16,7 +16,7 @@ from medi2i.data.dataset_folder import discover
 from medi2i.data.manifest import inspect_folder
 from medi2i.data.settings import DataConfig
 from medi2i.data.split import SplitConfig, assign_splits
-from medi2i.downstream import DownstreamConfig, DownstreamResult, measure_downstream
+from medi2i.downstream import Case, DownstreamConfig, DownstreamResult, measure_downstream
 from medi2i.evaluation import Domains
 from medi2i.image import IntensityConfig, merge_intensity
 from medi2i.io.masks import write_mask_folder
@@ -50,16 +50,21 @@ class SquaresRun:
 
     def measure(self, config: DownstreamConfig, out: Path, **others: Any) -> DownstreamResult:
         """The table."""
-        given = {"films": self.films, "device": "cpu", "stop": StopRequest()} | others
-        return measure_downstream(
-            config,
-            domains=self.domains,
-            translated=self.translated,
-            source=self.source,
-            target=self.target,
-            out=out,
-            **given,
-        )
+        stop = others.pop("stop", StopRequest())
+        return measure_downstream(config, self.case(out, **others), stop=stop)
+
+    def case(self, out: Path, **others: Any) -> Case:
+        """What is measured."""
+        given = {
+            "domains": self.domains,
+            "translated": self.translated,
+            "source": self.source,
+            "target": self.target,
+            "films": self.films,
+            "out": out,
+            "device": "cpu",
+        }
+        return Case(**(given | others))
 
 
 def make_run(folder: Path, *, steps: int = 3) -> SquaresRun:

@@ -7,7 +7,7 @@ import torch
 
 from medi2i.adapters import HistogramConfig, IdentityConfig
 from medi2i.data.manifest import load_radiograph
-from medi2i.downstream import DownstreamConfig, job, trainings
+from medi2i.downstream import DownstreamConfig, job, take_share, trainings
 from medi2i.downstream.films import find_films, read_films
 from medi2i.downstream.framing import choose_framing
 from medi2i.downstream.given import find_predictions
@@ -133,6 +133,44 @@ def test_what_is_finished_is_not_computed_again(run, measured, monkeypatch):
     monkeypatch.setattr("medi2i.downstream.testing.load_segmenter", never)
     again = run.measure(run.config(few_shot=[0, 2], protocol="both"), out, translate_films=turned)
     assert json.dumps(again.facts) == json.dumps(result.facts)
+
+
+def test_shares_come_to_the_same_table(run, measured, tmp_path, monkeypatch):
+    config, case = run.config(few_shot=[0, 2], protocol="both"), run.case(tmp_path, translate_films=turned)
+    told = [take_share(config, case, (number, 2), stop=StopRequest()) for number in (1, 2)]
+    assert all("run them again" in words for words in told)
+    # films are for later, until all trainings without target labels are over
+    assert sorted(path.name for path in (tmp_path / "segmenters").iterdir()) == measured[2]
+    assert not (tmp_path / "scores").exists()
+    told = [take_share(config, case, (number, 2), stop=StopRequest()) for number in (1, 2)]
+    assert all("run it without --shard" in words for words in told)
+
+    def never(*arguments, **others):
+        raise AssertionError("trained or scored again")
+
+    monkeypatch.setattr(trainings, "train_on", never)
+    monkeypatch.setattr("medi2i.downstream.testing.load_segmenter", never)
+    result = run.measure(config, tmp_path, translate_films=turned)
+    assert json.dumps(result.facts) == json.dumps(measured[1].facts)
+    assert not list(tmp_path.glob("data*"))
+
+
+def test_each_share_trains_what_no_other_does(run, tmp_path, monkeypatch):
+    trained = []
+    real = trainings.train_on
+    monkeypatch.setattr(
+        trainings,
+        "train_on",
+        lambda config, images, **o: (
+            trained.append(o["out"].relative_to(tmp_path)) or real(config, images, **o)
+        ),
+    )
+    config = run.config(framing="none")
+    for _ in range(2):
+        for number in (1, 2, 3):
+            take_share(config, run.case(tmp_path), (number, 3), stop=StopRequest())
+    # 3 rows without, 2 with the adapter, the oracle on two folds
+    assert len(trained) == len(set(trained)) == 7
 
 
 def test_other_settings_of_the_segmenter_are_trained_anew_and_not_mixed(run, measured, tmp_path, monkeypatch):

@@ -120,6 +120,29 @@ def test_both_keeps_the_projection_and_adds_the_film():
     np.testing.assert_array_equal(masks[6:], film[:2])
 
 
+MIDDLE = "....###...\n .....##...\n .....####.\n .....###..\n ....###..."
+
+
+def test_a_film_mediastinum_ends_at_the_dome_and_keeps_the_heart():
+    names = (*NAMES, "mediastinum")
+    masks = np.concatenate([CHEST, planes(MIDDLE)])
+    film, _ = film_masks(masks, names, FILM)
+    # row 4 lies below the dome, and the heart doesn't reach it; row 3 is the dome's in column 4 only
+    expected = planes("....###...\n .....##...\n .....####.\n .....###..\n ..........")[0]
+    np.testing.assert_array_equal(film[6], expected)
+    np.testing.assert_array_equal(film[:6], film_masks(CHEST, NAMES, FILM)[0])
+    both, added = film_masks(masks, names, ConventionConfig(convention="both"))
+    assert added[-3:] == ("left_lung_film", "right_lung_film", "mediastinum_film")
+    np.testing.assert_array_equal(both[:7], masks)
+    np.testing.assert_array_equal(both[-1], expected)
+    # the heart's shadow is asked for where a mediastinum has to keep it
+    assert "heart" in required_structures(FILM, names)
+    # below the dome the heart alone keeps what is its own
+    low = masks.copy()
+    low[5] = planes("..........\n ..........\n ..........\n ..........\n .....##...")[0]
+    assert film_masks(low, names, FILM)[0][6, 4].tolist() == [False] * 5 + [True] * 2 + [False] * 3
+
+
 def test_projected_changes_nothing_and_needs_nothing():
     masks, names = film_masks(CHEST[:1], ("left_lung",), ConventionConfig())
     assert names == ("left_lung",)
@@ -239,7 +262,7 @@ def test_the_convention_is_said_in_one_sentence():
     assert "keep what lies behind the heart" in film
     border = describe_convention(ConventionConfig(convention="film", lungs_behind_heart=False))
     assert "border of heart and mediastinum" in border
-    assert "masks named *_film are lungs that" in describe_convention(ConventionConfig(convention="both"))
+    assert "those named *_film are lungs that end" in describe_convention(ConventionConfig(convention="both"))
 
 
 GROUPS = {

@@ -9,7 +9,7 @@ import pytest
 from tiny_data import STRUCTURES, TARGET_SHAPE, make_masks, make_scene, save_png, write_patients
 
 from medi2i.config import dump_config
-from medi2i.errors import CheckpointError, InterruptedRunError
+from medi2i.errors import CheckpointError, InterruptedRunError, UsageError
 from medi2i.io.masks import write_mask_folder
 from medi2i.proof import EvaluateConfig, evaluate, job
 from medi2i.report.results import read_results
@@ -128,6 +128,8 @@ def test_an_interrupted_evaluation_leaves_the_results_as_they_were(judged, setti
         (["--target-labels", ".", "--few-shot", "0,many"], "--few-shot 0,many: something that is no number"),
         (["--target-labels", ".", "--map", "cardiac"], "--map cardiac: no LABEL=STRUCTURE"),
         (["--map", "cardiac=heart", "--seeds", "1"], "--seeds, --map: no --target-labels"),
+        (["--shard", "1/2"], "--shard: no --target-labels"),
+        (["--target-labels", ".", "--shard", "3/2"], "--shard 3/2"),
         (["--target-labels", "nowhere"], "nowhere: no such file or folder"),
         (["--set", "downstream.fold=3"], "did you mean 'folds'"),
     ],
@@ -159,6 +161,45 @@ def test_what_an_evaluation_examined_is_not_examined_again(judged, settings, mon
 
     monkeypatch.setattr(job, "measure_preservation", never)
     assert evaluate(judged, config, device="cpu").results == first
+
+
+def test_what_another_evaluation_finished_is_taken_over(
+    evaluated, identity_run, settings, films, tmp_path, monkeypatch
+):
+    run = Path(shutil.copytree(identity_run, tmp_path / "run"))
+
+    def never(*arguments, **others):
+        raise AssertionError("made again")
+
+    monkeypatch.setattr("medi2i.downstream.trainings.train_on", never)
+    monkeypatch.setattr("medi2i.preservation.controls.phantom_pairs", never)
+    config = EvaluateConfig.model_validate(json.loads(settings.read_text()))
+    downstream = config.downstream.model_copy(update={"seeds": (0,), "structures": {"cardiac": ("heart",)}})
+    config = config.model_copy(update={"downstream": downstream})
+    results = evaluate(run, config, target_labels=films, like=evaluated, device="cpu").results
+    theirs = json.loads((evaluated / "results.json").read_text())
+    assert results["downstream"] == theirs["downstream"]
+    assert results["controls"] == theirs["controls"]
+
+
+def test_a_run_that_was_not_evaluated_lends_nothing(identity_run, settings, tmp_path):
+    run = Path(shutil.copytree(identity_run, tmp_path / "run"))
+    config = EvaluateConfig.model_validate(json.loads(settings.read_text()))
+    with pytest.raises(UsageError, match="no evaluation/ in it"):
+        evaluate(run, config, like=identity_run, device="cpu")
+
+
+def test_shares_at_the_command_line(judged, settings, films, run_cli):
+    asked = ("evaluate", judged, "--target-labels", films, "--map", "cardiac=heart", "--seeds", "1")
+    options = (*asked, "--config", settings, "--device", "cpu")
+    for word in ("run them again", "run it without --shard"):
+        for share in ("1/2", "2/2"):
+            ended = run_cli(*options, "--shard", share)
+            assert (ended.code, word in " ".join(ended.out.split())) == (0, True), ended
+    assert "verdict" not in json.loads((judged / "results.json").read_text())
+    ended = run_cli(*options)
+    assert ended.code == 0
+    assert "verdict: cannot tell" in ended.out
 
 
 def test_a_run_that_did_not_end_is_refused(tmp_path):
