@@ -203,7 +203,8 @@ def _write(
             expected="source images with masks to learn from",
             remedy="run `medi2i adapt` on a source folder with masks/",
         )
-    digest = _digest(pictures, labels)
+    # a film's labels are what they are, whatever structures of the source stand for them
+    digest = _digest(pictures, dict.fromkeys(labels.parts, ()) if own_labels else labels.parts)
     mark = out / _MARK
 
     def write(folder: Path) -> None:
@@ -246,12 +247,12 @@ def _link(origin: Path, place: Path) -> None:
         shutil.copyfile(origin, place)
 
 
-def _digest(pictures: Sequence[_Picture], labels: Labels) -> str:
+def _digest(pictures: Sequence[_Picture], parts: Mapping[str, tuple[str, ...]]) -> str:
     facts = [
         (picture.name, picture.sha256, _content(picture.mask), _content(picture.valid))
         for picture in pictures
     ]
-    known = {name: list(parts) for name, parts in labels.parts.items()}
+    known = {name: list(chosen) for name, chosen in parts.items()}
     return hashlib.sha256(json.dumps([known, facts]).encode()).hexdigest()
 
 
