@@ -156,8 +156,14 @@ def load_masks(path: Path, structures: tuple[str, ...], shape: tuple[int, ...]) 
     return masks
 
 
-def require_different_domains(source: Iterable[ManifestRow], target: Iterable[ManifestRow]) -> None:
-    """Refuse to translate a domain into itself.
+def require_different_domains(
+    source: Iterable[ManifestRow], target: Iterable[ManifestRow], *, named: str = "--src and --tgt"
+) -> None:
+    """Refuse to translate a domain into itself, or to adapt to it.
+
+    Args:
+        source, target: images of the two.
+        named: what named their folders, for the remedy.
 
     Raises:
         SameDomainError: a file's content is in both domains.
@@ -169,7 +175,7 @@ def require_different_domains(source: Iterable[ManifestRow], target: Iterable[Ma
             shared[0][0].file,
             found=f"{len(shared)} image(s) with the same content in source and target",
             expected="two different domains",
-            remedy="check --src and --tgt",
+            remedy=f"check {named}",
         )
 
 

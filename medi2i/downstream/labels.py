@@ -82,7 +82,7 @@ def match_labels(
     for label in films:
         found = asked[label] if label in asked else _of_same_name(label, source, conventions[1])
         if found is None:
-            near = closest(label, source)
+            near = closest(label, source) or "+".join(_of_a_common_word(label, source))
             raise UsageError(
                 f"label '{label}'",
                 found="no structure of the source has this name",
@@ -175,6 +175,13 @@ def _of_same_name(label: str, source: Sequence[str], convention: str | None) -> 
     if convention == "film" and label + _FILM in source:
         return (label + _FILM,)
     return (label,) if label in source else None
+
+
+def _of_a_common_word(label: str, names: Sequence[str]) -> list[str]:
+    """Those that share a word with a label, as both lungs do with `lungs`; no film mask beside its shadow."""
+    words = {word.removesuffix("s") for word in _plain(label).split()}
+    found = [name for name in names if words & {word.removesuffix("s") for word in _plain(name).split()}]
+    return [name for name in found if not (name.endswith(_FILM) and _whole(name) in found)]
 
 
 def _require_name(subject: str, name: str, names: Sequence[str], what: str) -> None:

@@ -75,7 +75,7 @@ def evaluate(
         InterruptedRunError: Ctrl-C or SIGTERM; calling again continues.
     """
     config = config or EvaluateConfig()
-    opened = RunFolder(run, device=device)
+    opened = _open(run, device)
     results = read_results(run / _RESULTS)
     if target_labels is None:
         _require_nothing_lost(run, results)
@@ -129,7 +129,7 @@ def evaluate_share(
         As `evaluate`.
     """
     config = config or EvaluateConfig()
-    opened = RunFolder(run, device=device)
+    opened = _open(run, device)
     case = _case(opened, target_labels, predictions)
     check_inputs(config.downstream, case)
     if like is not None and shard[0] == 1:
@@ -196,6 +196,17 @@ def _examine(
         stop=stop,
     )
     return {"controls": dict(controls.section), "preservation": preservation, "realism": realism}
+
+
+def _open(run: Path, device: DeviceName) -> RunFolder:
+    if not run.is_dir():
+        raise UsageError(
+            run,
+            found="no such folder",
+            expected="the run folder of a finished `medi2i adapt`",
+            remedy="check the path",
+        )
+    return RunFolder(run, device=device)
 
 
 def _case(opened: RunFolder, films: Path, predictions: Mapping[str, Path] | None) -> Case:

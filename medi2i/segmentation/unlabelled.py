@@ -77,7 +77,8 @@ def require_others(films: UnlabelledFilms, images: Sequence[MaskedImages]) -> No
     Raises:
         SameDomainError: a film's content is.
     """
-    require_different_domains([row for folder in images for row in folder.rows], films.rows)
+    rows = [row for folder in images for row in folder.rows]
+    require_different_domains(rows, films.rows, named="the folders with masks, and --adapt-to")
 
 
 def decode_films(films: UnlabelledFilms, data: DataConfig) -> Dataset[dict[str, Tensor]]:

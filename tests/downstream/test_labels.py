@@ -28,6 +28,12 @@ def test_a_label_that_is_no_structure_names_the_nearest_and_offers_the_map():
     assert '--map "lung left="' in error.value.remedy
 
 
+def test_a_label_of_both_sides_is_offered_both():
+    with pytest.raises(UsageError) as error:
+        match_labels((*SOURCE, "left_lung_film", "right_lung_film"), ("lungs",), {})
+    assert '--map "lungs=left_lung+right_lung"' in error.value.remedy
+
+
 def test_a_label_is_left_out_by_an_empty_map_but_not_all_of_them():
     labels = match_labels(SOURCE, ("nodule", "heart"), {"nodule": ()})
     assert (labels.structures, labels.left_out) == (("heart",), ("nodule",))

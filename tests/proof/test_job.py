@@ -202,6 +202,12 @@ def test_shares_at_the_command_line(judged, settings, films, run_cli):
     assert "verdict: cannot tell" in ended.out
 
 
+def test_a_run_that_is_not_there_is_wrong_usage(tmp_path, run_cli):
+    ended = run_cli("evaluate", tmp_path / "nowhere")
+    assert ended.code == 2
+    assert "nowhere: no such folder" in ended.error
+
+
 def test_a_run_that_did_not_end_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="no readable results"):
         evaluate(tmp_path, device="cpu")

@@ -129,7 +129,7 @@ def test_the_student_of_a_film_sees_it_moved_and_no_gradient_reaches_the_teacher
 
 
 def test_films_that_are_among_the_images_with_masks_are_refused(data: Path, tmp_path: Path):
-    with pytest.raises(SameDomainError):
+    with pytest.raises(SameDomainError, match="check the folders with masks, and --adapt-to"):
         train_segmenter(tiny_config(), [data], out=tmp_path / "m", device="cpu", adapt_to=data)
 
 
