@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -37,11 +35,10 @@ from medi2i.config import dump_config, load_config
 from medi2i.errors import EnvironmentProblemError, ExitCode, InterruptedRunError, OutputExistsError
 from medi2i.io.atomic import write_text_atomically
 from medi2i.training.engine import DeviceName, require_device
-from medi2i.training.interruption import StopRequest, stop_on_signals
+from medi2i.training.interruption import StopRequest, stop_on_signals, stop_with_parent
 from medi2i.training.progress import Progress
 
 _LOOK_S = 0.2
-_LOOK_FOR_PARENT_S = 1.0
 _REMEDY = "run the same command again: what is finished is kept"
 
 
@@ -243,7 +240,7 @@ def _judge(cell: Cell, code: int | None) -> bool:
 def _work(cell: Cell, device: DeviceName, threads: int, parent: int) -> None:
     """In a new process: one cell, its words in a log beside the run."""
     torch.set_num_threads(threads)
-    threading.Thread(target=_stop_without, args=(parent,), daemon=True).start()
+    stop_with_parent(parent)
     log = cell.folder.with_name(f"{cell.folder.name}.log")
     log.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -260,10 +257,3 @@ def _work(cell: Cell, device: DeviceName, threads: int, parent: int) -> None:
         if stop.requested and code is ExitCode.FAILED:
             code = ExitCode.INTERRUPTED
     sys.exit(int(code))
-
-
-def _stop_without(parent: int) -> None:
-    """Ask for a stop soon after the parent was killed, who could not ask."""
-    while os.getppid() == parent:
-        time.sleep(_LOOK_FOR_PARENT_S)
-    os.kill(os.getpid(), signal.SIGTERM)

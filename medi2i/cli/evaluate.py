@@ -52,9 +52,15 @@ def evaluate(
             metavar="RUN", help="Another evaluated run: segmenters and scores that both need are taken over."
         ),
     ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Processes that share the trainings; one a core (four at most) or GPU without it."
+        ),
+    ] = None,
     shard: Annotated[
         str | None,
-        typer.Option(metavar="I/N", help="This process's share; at the end once more without it."),
+        typer.Option(metavar="I/N", help="This machine's share; at the end once more without it."),
     ] = None,
     config: Annotated[
         str | None,
@@ -93,7 +99,13 @@ def evaluate(
     tools = {name: Path(place) for name, place in parse_assignments(add or (), "--add", _TOOL).items()}
     if shard is None or target_labels is None:
         result = proof.evaluate(
-            run, settings, target_labels=target_labels, predictions=tools, like=like, device=device
+            run,
+            settings,
+            target_labels=target_labels,
+            predictions=tools,
+            like=like,
+            device=device,
+            jobs=jobs or proof.default_jobs(device),
         )
         print_proof(result)
         return

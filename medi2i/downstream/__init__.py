@@ -1,6 +1,13 @@
 """Whether translating is worth it: segmenters of many kinds of images, tested on labelled target films."""
 
-from medi2i.downstream.job import Case, DownstreamResult, check_inputs, measure_downstream, take_share
+from medi2i.downstream.job import (
+    Case,
+    DownstreamResult,
+    check_inputs,
+    count_trainings,
+    measure_downstream,
+    take_share,
+)
 from medi2i.downstream.settings import DownstreamConfig
 from medi2i.downstream.translation import film_translation
 
@@ -9,6 +16,7 @@ __all__ = [
     "DownstreamConfig",
     "DownstreamResult",
     "check_inputs",
+    "count_trainings",
     "film_translation",
     "measure_downstream",
     "take_share",

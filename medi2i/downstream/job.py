@@ -185,6 +185,12 @@ def check_inputs(config: DownstreamConfig, case: Case) -> tuple[DatasetFolder, L
     return folder, labels, given
 
 
+def count_trainings(config: DownstreamConfig, case: Case) -> int:
+    """How many segmenters there are to train, at most: fewer where patients are too few for all folds."""
+    rows = [row for row in plan_rows(config, way_back=case.way_back is not None) if row.trained]
+    return len(config.seeds) * sum(config.folds if row.labelled else 1 for row in rows)
+
+
 def train_unlabelled(ground: Ground, wanted: Sequence[tuple[Row, int]]) -> None:
     """Segmenters without a target label, of some rows and seeds."""
     progress = Progress("segmenters", len(wanted))

@@ -2,5 +2,6 @@
 
 from medi2i.proof.job import EvaluateResult, evaluate, evaluate_share
 from medi2i.proof.settings import EvaluateConfig, choose_config
+from medi2i.proof.shares import default_jobs
 
-__all__ = ["EvaluateConfig", "EvaluateResult", "choose_config", "evaluate", "evaluate_share"]
+__all__ = ["EvaluateConfig", "EvaluateResult", "choose_config", "default_jobs", "evaluate", "evaluate_share"]

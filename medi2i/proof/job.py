@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medi2i.adaptation.results import version_of
-from medi2i.adaptation.run_folder import RunFolder
-from medi2i.downstream import Case, check_inputs, measure_downstream, take_share
+from medi2i.downstream import check_inputs, measure_downstream
 from medi2i.errors import InterruptedRunError, UsageError
 from medi2i.evaluation import read_results, write_results
-from medi2i.preservation import (
-    RunControls,
-    judge_instruments,
-    measure_hidden,
-    measure_planted,
-    measure_preservation,
-    measure_realism,
-)
+from medi2i.proof.asked import Asked, interrupted
 from medi2i.proof.conclusion import conclude
+from medi2i.proof.examination import examine
 from medi2i.proof.settings import EvaluateConfig
-from medi2i.proof.takeover import FOLDER, take_over
+from medi2i.proof.shares import compute_in_processes, compute_share
+from medi2i.proof.takeover import take_over
 from medi2i.report import write_report
 from medi2i.training.engine import DeviceName
-from medi2i.training.interruption import StopRequest, stop_on_signals
+from medi2i.training.interruption import stop_on_signals
 
 _RESULTS = "results.json"
 
@@ -53,6 +44,7 @@ def evaluate(
     predictions: Mapping[str, Path] | None = None,
     like: Path | None = None,
     device: DeviceName = "auto",
+    jobs: int = 1,
 ) -> EvaluateResult:
     """Judge a finished run: whether anatomy survived, and whether training on its images is worth it.
 
@@ -66,6 +58,8 @@ def evaluate(
         predictions: name to folder of masks that other tools found on these films.
         like: another evaluated run; what its evaluation finished that this one needs too is taken over.
         device: where to compute.
+        jobs: processes that share the trainings on labelled films; more than one, and a script that calls
+            this has to guard its entry point, as `multiprocessing` asks.
 
     Raises:
         CheckpointError: the run is not finished.
@@ -74,27 +68,26 @@ def evaluate(
             labelled films would be lost.
         InterruptedRunError: Ctrl-C or SIGTERM; calling again continues.
     """
-    config = config or EvaluateConfig()
-    opened = _open(run, device)
+    asked = Asked(run, config or EvaluateConfig(), target_labels, predictions or {}, device)
+    opened = asked.open()
     results = read_results(run / _RESULTS)
     if target_labels is None:
         _require_nothing_lost(run, results)
     else:  # wrong paths and names are told at once, not after minutes
-        check_inputs(config.downstream, _case(opened, target_labels, predictions))
+        check_inputs(asked.config.downstream, asked.case(opened, target_labels))
     if like is not None:
         take_over(like, run)
     try:
         with stop_on_signals() as stop:
-            controls = judge_instruments(
-                opened.domains, out=run, config=config.preservation, seed=config.seed, stop=stop
-            )
-            sections = _examine_once(opened, controls, config, stop)
+            if target_labels is not None and jobs > 1:
+                compute_in_processes(asked, target_labels, jobs, stop)
+            controls, sections = examine(opened, asked.config, stop)
             table = None
             if target_labels is not None:
-                case = _case(opened, target_labels, predictions)
-                table = measure_downstream(config.downstream, case, stop=stop)
+                case = asked.case(opened, target_labels)
+                table = measure_downstream(asked.config.downstream, case, stop=stop)
     except InterruptedRunError as error:
-        raise _interrupted(run) from error
+        raise interrupted(run) from error
     sections["downstream"] = None if table is None else table.facts
     concluded = conclude(controls.controls, sections["preservation"], table)
     # the verdict stands first
@@ -128,108 +121,15 @@ def evaluate_share(
     Raises:
         As `evaluate`.
     """
-    config = config or EvaluateConfig()
-    opened = _open(run, device)
-    case = _case(opened, target_labels, predictions)
-    check_inputs(config.downstream, case)
+    asked = Asked(run, config or EvaluateConfig(), target_labels, predictions or {}, device)
+    asked.open()
     if like is not None and shard[0] == 1:
         take_over(like, run)
     try:
         with stop_on_signals() as stop:
-            told = take_share(config.downstream, case, shard, stop=stop)
-            if shard[0] == 1:
-                controls = judge_instruments(
-                    opened.domains, out=run, config=config.preservation, seed=config.seed, stop=stop
-                )
-                _examine_once(opened, controls, config, stop)
+            return compute_share(asked, target_labels, shard, stop)
     except InterruptedRunError as error:
-        raise _interrupted(run) from error
-    return told
-
-
-def _examine_once(
-    opened: RunFolder, controls: RunControls, config: EvaluateConfig, stop: StopRequest
-) -> dict[str, Any]:
-    """`_examine`, or what an earlier call with the same settings, weights and thresholds found."""
-    facts = {
-        "medi2i": version_of("medi2i"),
-        "config": config.model_dump(mode="json", include={"seed", "preservation"}),
-        "weights": opened.translator.origin["weights_sha256"],
-        "images": [row.sha256 for row in opened.domains.source],
-        "controls": controls.section,
-    }
-    key = hashlib.sha256(json.dumps(facts, default=str).encode()).hexdigest()
-    path = opened.folder / FOLDER / "examined.json"
-    kept: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    if kept.get("key") != key:
-        kept = write_results(path, {"key": key, "sections": _examine(opened, controls, config, stop)})
-    sections: dict[str, Any] = kept["sections"]
-    return sections
-
-
-def _examine(
-    opened: RunFolder, controls: RunControls, config: EvaluateConfig, stop: StopRequest
-) -> dict[str, Any]:
-    """Everything that needs no label of a film."""
-    settings, domains, run = config.preservation, opened.domains, opened.folder
-    seed, translate = config.seed, opened.translate_source
-    preservation = measure_preservation(
-        domains, opened.translation, controls, out=run, config=settings, stop=stop
-    )
-    preservation["content_controls"] = measure_planted(
-        domains, translate, controls, out=run, config=settings, seed=seed, stop=stop
-    )
-    preservation["steganography"] = measure_hidden(
-        domains,
-        translate,
-        opened.translate_back if opened.bidirectional else None,
-        config=settings,
-        seed=seed,
-        stop=stop,
-    )
-    realism = measure_realism(
-        domains,
-        opened.translation,
-        feature_size=opened.config.evaluation.feature_size,
-        config=settings,
-        seed=seed,
-        stop=stop,
-    )
-    return {"controls": dict(controls.section), "preservation": preservation, "realism": realism}
-
-
-def _open(run: Path, device: DeviceName) -> RunFolder:
-    if not run.is_dir():
-        raise UsageError(
-            run,
-            found="no such folder",
-            expected="the run folder of a finished `medi2i adapt`",
-            remedy="check the path",
-        )
-    return RunFolder(run, device=device)
-
-
-def _case(opened: RunFolder, films: Path, predictions: Mapping[str, Path] | None) -> Case:
-    return Case(
-        domains=opened.domains,
-        translated=opened.folder / "translated",
-        source=opened.config.folder("source"),
-        target=opened.config.folder("target"),
-        films=films,
-        out=opened.folder / FOLDER,
-        translate_films=opened.translator,
-        extra=predictions or {},
-        device=opened.device,
-    )
-
-
-def _interrupted(run: Path) -> InterruptedRunError:
-    return InterruptedRunError(
-        run,
-        found="interrupted",
-        expected="to come to the end",
-        remedy="run the same command again: trainings and scores that are finished are kept",
-    )
+        raise interrupted(run) from error
 
 
 def _require_nothing_lost(run: Path, results: Mapping[str, Any]) -> None:

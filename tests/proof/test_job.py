@@ -9,9 +9,9 @@ import pytest
 from tiny_data import STRUCTURES, TARGET_SHAPE, make_masks, make_scene, save_png, write_patients
 
 from medi2i.config import dump_config
-from medi2i.errors import CheckpointError, InterruptedRunError, UsageError
+from medi2i.errors import CheckpointError, ConfigError, InterruptedRunError, UsageError
 from medi2i.io.masks import write_mask_folder
-from medi2i.proof import EvaluateConfig, evaluate, job
+from medi2i.proof import EvaluateConfig, evaluate, examination
 from medi2i.report.results import read_results
 from tests.segmentation.squares import tiny_config
 
@@ -115,7 +115,7 @@ def test_an_interrupted_evaluation_leaves_the_results_as_they_were(judged, setti
     def interrupt(*arguments, **others):
         raise InterruptedRunError("run", found="a request to stop", expected="to finish", remedy="again")
 
-    monkeypatch.setattr(job, "measure_realism", interrupt)
+    monkeypatch.setattr(examination, "measure_realism", interrupt)
     with pytest.raises(InterruptedRunError):
         evaluate(judged, EvaluateConfig.model_validate(json.loads(settings.read_text())), device="cpu")
     assert (judged / "results.json").read_bytes() == before
@@ -159,7 +159,7 @@ def test_what_an_evaluation_examined_is_not_examined_again(judged, settings, mon
     def never(*arguments, **others):
         raise AssertionError("examined again")
 
-    monkeypatch.setattr(job, "measure_preservation", never)
+    monkeypatch.setattr(examination, "measure_preservation", never)
     assert evaluate(judged, config, device="cpu").results == first
 
 
@@ -197,9 +197,36 @@ def test_shares_at_the_command_line(judged, settings, films, run_cli):
             ended = run_cli(*options, "--shard", share)
             assert (ended.code, word in " ".join(ended.out.split())) == (0, True), ended
     assert "verdict" not in json.loads((judged / "results.json").read_text())
-    ended = run_cli(*options)
+    ended = run_cli(*options, "--jobs", "1")
     assert ended.code == 0
     assert "verdict: cannot tell" in ended.out
+
+
+def test_several_processes_come_to_the_same_results(evaluated, judged, settings, films):
+    """Thread counts may change a sum's last digits, and three steps of training make little of it."""
+    config = EvaluateConfig.model_validate(json.loads(settings.read_text()))
+    downstream = config.downstream.model_copy(update={"seeds": (0,), "structures": {"cardiac": ("heart",)}})
+    config = config.model_copy(update={"downstream": downstream})
+    results = evaluate(judged, config, target_labels=films, device="cpu", jobs=2).results
+    theirs = json.loads((evaluated / "results.json").read_text())
+    ours = {row["name"]: row["mean"]["dice"]["estimate"] for row in results["downstream"]["rows"]}
+    for row in theirs["downstream"]["rows"]:
+        assert ours[row["name"]] == pytest.approx(row["mean"]["dice"]["estimate"], abs=1e-3), row["name"]
+    assert results["preservation"] == theirs["preservation"]
+    logs = {path.name for path in (judged / "evaluation").glob("*.log")}
+    assert logs == {"examination.log", "share-1-of-2.log", "share-2-of-2.log"}
+    assert "trained and scored" in (judged / "evaluation" / "share-2-of-2.log").read_text()
+
+
+def test_what_a_process_refuses_is_said_by_the_caller(judged, settings, films):
+    config = EvaluateConfig.model_validate(json.loads(settings.read_text()))
+    segmenter = {"config": "laptop", "set": ["training.steps=0"]}
+    downstream = config.downstream.model_validate(
+        {"segmenter": segmenter, "seeds": [0], "structures": {"cardiac": ["heart"]}}
+    )
+    config = config.model_copy(update={"downstream": downstream})
+    with pytest.raises(ConfigError, match="steps"):
+        evaluate(judged, config, target_labels=films, device="cpu", jobs=2)
 
 
 def test_a_run_that_is_not_there_is_wrong_usage(tmp_path, run_cli):
