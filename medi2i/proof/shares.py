@@ -64,6 +64,7 @@ def compute_in_processes(asked: Asked, films: Path, jobs: int, stop: StopRequest
     parts: list[Shard] = [(number, jobs) for number in range(1, jobs + 1)]
     models = asked.run / FOLDER / "segmenters"
     counted, total = _count(models), count_trainings(asked.config.downstream, asked.case(asked.open(), films))
+    print(f"{jobs} processes; what they say is in {asked.run / FOLDER}/*.log", file=sys.stderr)
     progress = Progress("segmenters", total, initial=min(counted, total))
     running = [_start(context, asked, films, None, jobs, failures)]
     try:
