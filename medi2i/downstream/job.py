@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,15 +14,15 @@ import numpy as np
 from jaxtyping import Float64
 
 from medi2i.data.dataset_folder import DatasetFolder
-from medi2i.downstream.dont_care import WORDS
-from medi2i.downstream.films import Films, find_films, read_films
+from medi2i.downstream.facts import compose_facts, film_remarks, hash_folds
+from medi2i.downstream.films import find_films, read_films
 from medi2i.downstream.given import Predictions, find_predictions
 from medi2i.downstream.ground import Ground, find_labels
-from medi2i.downstream.labels import Labels, measure_ceiling
+from medi2i.downstream.labels import Labels
 from medi2i.downstream.leaks import check_films
-from medi2i.downstream.rows import ORACLE, Row, label_starts, plan_rows, slug_of
+from medi2i.downstream.rows import Row, label_starts, plan_rows, slug_of
 from medi2i.downstream.settings import DownstreamConfig
-from medi2i.downstream.table import Table, label_budget
+from medi2i.downstream.table import Table
 from medi2i.downstream.testing import Testing
 from medi2i.downstream.translation import FilmTranslation, film_translation
 from medi2i.errors import UsageError
@@ -270,14 +269,14 @@ def _test(
     config, labels = testing.ground.config, testing.ground.labels
     if "translate-at-test" in config.protocols and testing.way_back is None:
         notes.append("The method translates one way only, so no row has translated films.")
-    notes = [*_remarks(testing.films), *notes]
+    notes = [*film_remarks(testing.films), *notes]
     if transductive:
         notes.append("Transductive: the run has seen test films or their patients, without their labels.")
     scored = table.scored_rows(
-        labels=f"{labels.source_convention}: {json.dumps(labels.parts)}", folds=_hash_folds(testing)
+        labels=f"{labels.source_convention}: {json.dumps(labels.parts)}", folds=hash_folds(testing)
     )
     return DownstreamResult(
-        facts=_compose(table, testing, starts, transductive=transductive, notes=notes),
+        facts=compose_facts(table, testing, starts, transductive=transductive, notes=notes),
         rows=tuple(scored),
         own_minus_other=table.own_minus_other(),
         target_films_trainable=True,  # the run's own are: rows with a mean teacher are there to be beaten
@@ -298,88 +297,6 @@ def _feasible(testing: Testing, rows: Sequence[Row]) -> tuple[list[Row], list[st
                 f"No row '{row.name}': the other folds have {fewest} patient(s), and it needs {needed}."
             )
     return kept, notes
-
-
-def _remarks(films: Films) -> list[str]:
-    remarks = []
-    if films.skipped:
-        remarks.append(f"{films.skipped} film(s) can't be read and are left out.")
-    if not films.patients_known:
-        remarks.append("Patients of the films are unknown: each film counts as one.")
-    if films.n_patients == 1:
-        remarks.append("All films are of one patient: no interval, and no test.")
-    if films.unit == "px":
-        remarks.append("The spacing of some films is unknown: distances are in pixels.")
-    for name, count in _count_empty(films).items():
-        if count:
-            remarks.append(f"{name} is empty in {count} of {len(films.films)} films.")
-    return remarks
-
-
-def _compose(
-    table: Table, testing: Testing, starts: Sequence[Row], *, transductive: bool, notes: Sequence[str]
-) -> dict[str, Any]:
-    ground, films = testing.ground, table.films
-    labels = ground.labels
-    ceiling, note = measure_ceiling(ground.domains, labels)
-    described = table.describe()
-    has_oracle = any(row["name"] == ORACLE for row in described)
-    mirrored = table.own_minus_other()
-    return {
-        "films": {
-            "n_images": len(films.films),
-            "n_patients": films.n_patients if films.patients_known else None,
-            "structures": list(labels.structures),
-            "skipped": films.skipped,
-            "empty": _count_empty(films),
-        },
-        "settings": {
-            **_settings(ground, films, transductive=transductive),
-            "folds_hash": _hash_folds(testing),
-        },
-        "labels": {
-            "source_convention": labels.source_convention,
-            "target_convention": labels.target_convention,
-            "map": {label: list(parts) for label, parts in labels.parts.items()},
-            "left_out": list(labels.left_out),
-            "ceiling": ceiling,
-            "ceiling_note": note,
-            "dont_care": WORDS,
-        },
-        "rows": described,
-        "budget": label_budget(
-            described,
-            starts=[row.name for row in starts],
-            of_oracle=testing.fewest() if has_oracle else None,
-        ),
-        "mirrored": None if mirrored is None else table.summarize(mirrored),
-        "notes": list(notes),
-    }
-
-
-def _settings(ground: Ground, films: Films, *, transductive: bool) -> dict[str, Any]:
-    config = ground.config
-    in_mm = films.unit == "mm"
-    return {
-        "seeds": list(config.seeds),
-        "folds": min(config.folds, films.n_patients),
-        "few_shot": list(config.few_shot),
-        "protocols": list(config.protocols),
-        "segmenter": " ".join((Path(config.segmenter.config).name, *config.segmenter.set)),
-        "transductive": transductive,
-        "tolerance": config.tolerance_mm if in_mm else config.tolerance_px,
-        "unit": films.unit,
-        "framing": ground.framing.note,
-    }
-
-
-def _count_empty(films: Films) -> dict[str, int]:
-    return {name: sum(name in film.empty for film in films.films) for name in films.labels.structures}
-
-
-def _hash_folds(testing: Testing) -> str:
-    facts = [[film.sha256 for film in testing.films.films], list(testing.folds)]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 def _require_names(rows: Sequence[Row], given: Sequence[Predictions]) -> None:
