@@ -92,6 +92,18 @@ def load_dataset(path: Path) -> Any:
     return dataset
 
 
+def read_texts(dataset: Any, keyword: str) -> list[str]:
+    """The values of an attribute as text; none for one that is absent, empty, or can't be decoded."""
+    try:
+        value = dataset.get(keyword)
+    except (ValueError, TypeError, OverflowError):  # a number that is none
+        return []
+    if value is None or value == "":
+        return []
+    several = [value] if isinstance(value, str) or not hasattr(value, "__iter__") else list(value)
+    return [str(one).strip() for one in several]
+
+
 def check_pixel_data_complete(path: Path, dataset: Any) -> None:
     """Refuse pixel data whose declared length goes beyond the end of the file.
 

@@ -1,0 +1,41 @@
+"""Pixels into a DICOM data set, and the data set into a file's bytes."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+
+from medi2i.io.dicom_origin import software_version
+from medi2i.io.format import Compression
+
+
+def set_pixels(created: Any, pixels: np.ndarray, bits: int) -> None:
+    """Set all that describes pixels: MONOCHROME2, unsigned, `bits` stored, a window that clips nothing."""
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    smallest, largest = int(pixels.min()), int(pixels.max())
+    created.file_meta = FileMetaDataset()
+    created.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    created.set_pixel_data(np.ascontiguousarray(pixels), "MONOCHROME2", bits)
+    # the narrowest LINEAR window that clips nothing (PS3.3 C.11.2.1.2)
+    created.WindowCenter, created.WindowWidth = (smallest + largest + 1) / 2, max(largest - smallest + 1, 2)
+
+
+def encode_file(created: Any, compression: Compression = "none") -> bytes:
+    """The file's bytes, its pixels compressed without loss on request."""
+    from pydicom.uid import JPEG2000Lossless, RLELossless
+
+    if compression == "jpeg2000":
+        created.compress(JPEG2000Lossless, encoding_plugin="pylibjpeg", generate_instance_uid=False)
+    elif compression == "rle":
+        created.compress(RLELossless, encoding_plugin="pydicom", generate_instance_uid=False)
+    # set_pixel_data made a new SOPInstanceUID; the file's header must carry the same
+    created.file_meta.MediaStorageSOPClassUID = created.SOPClassUID
+    created.file_meta.MediaStorageSOPInstanceUID = created.SOPInstanceUID
+    created.file_meta.ImplementationVersionName = f"MEDI2I {software_version()}"[:16]
+    encoded = io.BytesIO()
+    created.save_as(encoded, enforce_file_format=True)
+    return encoded.getvalue()
