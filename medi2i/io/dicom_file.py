@@ -7,7 +7,7 @@ import logging
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableSequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,7 @@ def read_texts(dataset: Any, keyword: str) -> list[str]:
         return []
     if value is None or value == "":
         return []
-    several = [value] if isinstance(value, str) or not hasattr(value, "__iter__") else list(value)
+    several = list(value) if isinstance(value, MutableSequence) else [value]
     return [str(one).strip() for one in several]
 
 

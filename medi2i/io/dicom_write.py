@@ -168,12 +168,15 @@ def _set_spacing(derived: Any, source: Any, shape: tuple[int, ...]) -> None:
 def _describe_lossy_history(derived: Any, source: Any) -> None:
     """What was once lossy stays so; the file's own encoding counts where the header forgets it."""
     method = _LOSSY_SYNTAXES.get(str(source.file_meta.TransferSyntaxUID))
-    if method is None or derived.get("LossyImageCompression") == "01":
+    if method is None:
         return
-    derived.LossyImageCompression, derived.LossyImageCompressionMethod = "01", method
-    native = int(source.Rows) * int(source.Columns) * int(source.BitsAllocated) / 8
-    frames = int(source.get("NumberOfFrames", 1) or 1)
-    derived.LossyImageCompressionRatio = f"{native * frames / max(len(source.PixelData), 1):.2f}"
+    derived.LossyImageCompression = "01"
+    if not derived.get("LossyImageCompressionMethod"):
+        derived.LossyImageCompressionMethod = method
+    if not derived.get("LossyImageCompressionRatio"):
+        native = int(source.Rows) * int(source.Columns) * int(source.BitsAllocated) / 8
+        frames = int(source.get("NumberOfFrames", 1) or 1)
+        derived.LossyImageCompressionRatio = f"{native * frames / max(len(source.PixelData), 1):.2f}"
 
 
 def _describe(

@@ -35,7 +35,7 @@ class WriteOptions:
 
     Attributes:
         weights_sha256: hash of the weights that made the image; a DICOM object names it.
-        compression: lossless compression of DICOM pixel data.
+        compression: lossless compression of DICOM pixel data of up to 16 bits.
         series: what DICOM images of one source series must share to come into one new series; None gives
             each image a series of its own.
         patient_key: made-up identity, e.g. a salted hash, for objects that must not stay in their patient.
