@@ -21,6 +21,18 @@ _AS_IT_IS = frozenset(
 _OLD_DATE = re.compile(r"(\d{4})\.(\d{2})\.(\d{2})")  # ACR-NEMA 2.0
 _OLD_TIME = re.compile(r"(\d{2}):(\d{2})(?::(\d{2}(?:\.\d+)?))?")
 _LONGEST_DECIMAL = 16
+_YES_NO = frozenset({"YES", "NO"})
+# enumerated values (PS3.3): no other is allowed, and readers refuse them
+_ENUMERATED = {
+    "PatientSex": frozenset({"M", "F", "O"}),
+    "PatientIdentityRemoved": _YES_NO,
+    "LongitudinalTemporalInformationModified": frozenset({"UNMODIFIED", "MODIFIED", "REMOVED"}),
+    "Laterality": frozenset({"L", "R"}),
+    "ImageLaterality": frozenset({"L", "R", "U", "B"}),
+    "BurnedInAnnotation": _YES_NO,
+    "LossyImageCompression": frozenset({"00", "01"}),
+    "PixelSpacingCalibrationType": frozenset({"GEOMETRY", "FIDUCIAL"}),
+}
 
 
 def mend_values(dataset: Any) -> None:
@@ -38,7 +50,8 @@ def mend_values(dataset: Any) -> None:
             several = element.VM > 1
             values = list(element.value) if several else [element.value]
             mended = [_mend(element.VR, value) for value in values]
-            if None in mended:
+            allowed = _ENUMERATED.get(element.keyword)
+            if None in mended or (allowed is not None and not allowed.issuperset(mended)):
                 del dataset[element.tag]
             elif mended != values:
                 element.value = mended if several else mended[0]

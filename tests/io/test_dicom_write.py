@@ -340,6 +340,9 @@ def test_images_of_one_series_come_into_one_new_series_for_each_translation(make
         ("AcquisitionTime", "17:58:00", "175800"),
         ("PatientAge", "62", None),
         ("PatientAge", "062Y", "062Y"),
+        ("PatientSex", "X", ""),
+        ("BurnedInAnnotation", "no", "NO"),
+        ("BurnedInAnnotation", "PERHAPS", None),
         ("BodyPartExamined", "chest", "CHEST"),
         ("DistanceSourceToDetector", 1800.1234567890123, 1800.12345678901),
         ("PatientID", "x" * 70, "x" * 70),  # an archive finds the patient by it
