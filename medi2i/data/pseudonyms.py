@@ -39,20 +39,22 @@ class Pseudonyms:
     Attributes:
         names: new name without suffix, by path below the folder's root.
         secret: what identifiers and hashes are keyed with.
-        covers: what stands for texts that hold an old name; the longest first.
+        olds: what of an image must not be seen (its paths, its name, those of its mask), by new name.
     """
 
     names: Mapping[str, str]
     secret: bytes = field(repr=False)
-    covers: tuple[tuple[str, str], ...] = field(repr=False)
+    olds: Mapping[str, tuple[str, ...]] = field(repr=False)
 
     def digest(self, value: str) -> str:
         """A hash that can't be made from the value without the secret, of 64 hexadecimal digits."""
         return hmac.new(self.secret, value.encode(), "sha256").hexdigest()
 
-    def cover(self, text: str) -> str:
-        """The text with the new names for the old ones."""
-        for old, new in self.covers:
+    def cover(self, text: str, *, of: str | None = None) -> str:
+        """The text with new names for old ones: of one image by its new name, or of all."""
+        wanted = self.olds if of is None else {of: self.olds[of]}
+        found = [(old, new) for new, olds in wanted.items() for old in olds if old in text]
+        for old, new in sorted(found, key=lambda pair: -len(pair[0])):  # a path before the name at its end
             text = re.sub(rf"(?<!\w){re.escape(old)}(?!\w)", new, text)
         return text
 
@@ -99,8 +101,9 @@ class Pseudonyms:
     def cover_skipped(self, skipped: Sequence[Skipped]) -> list[Skipped]:
         """Skipped images under their new names."""
         return [
-            dataclasses.replace(one, file=self.names[one.file], reason=self.cover(one.reason))
+            dataclasses.replace(one, file=new, reason=self.cover(one.reason, of=new))
             for one in skipped
+            for new in (self.names[one.file],)
         ]
 
 
@@ -144,7 +147,7 @@ def choose_pseudonyms(folder: DatasetFolder, key: Path | None, out: Path) -> Pse
     files = [item.path.relative_to(folder.root).as_posix() for item in folder.items]
     names = {file: f"img-{number:06d}" for number, file in enumerate(files, start=1)}
     secret = _read_key(key, names) if key.exists() else secrets.token_bytes(32)
-    return Pseudonyms(names, secret, _covers(folder, names))
+    return Pseudonyms(names, secret, _olds(folder, names))
 
 
 def write_key(path: Path, pseudonyms: Pseudonyms) -> None:
@@ -185,16 +188,14 @@ def _read_key(path: Path, names: Mapping[str, str]) -> bytes:
     return secret
 
 
-def _covers(folder: DatasetFolder, names: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    covers: dict[str, str] = {}
+def _olds(folder: DatasetFolder, names: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    olds = {}
     for item, new in zip(folder.items, names.values(), strict=True):
         below = item.path.relative_to(folder.root).as_posix()
-        olds = [str(item.path), below, item.relative.as_posix(), item.path.name, image_stem(item.path)]
-        olds += [str(path) for path in (item.mask, item.valid) if path is not None]
-        for old in olds:
-            if len(old) >= _SHORTEST_COVERED:
-                covers.setdefault(old, new)
-    return tuple(sorted(covers.items(), key=lambda pair: -len(pair[0])))
+        texts = [str(item.path), below, item.relative.as_posix(), item.path.name, image_stem(item.path)]
+        texts += [str(path) for path in (item.mask, item.valid) if path is not None]
+        olds[new] = tuple(dict.fromkeys(text for text in texts if len(text) >= _SHORTEST_COVERED))
+    return olds
 
 
 def _suffix(output: str) -> str:

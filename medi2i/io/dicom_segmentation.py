@@ -170,6 +170,11 @@ def _complete(created: Any, shown: Any) -> None:
     for equipment in created.get("ContributingEquipmentSequence", []):
         if "ContributionDateTime" in equipment:
             del equipment.ContributionDateTime
+    # of an image with PixelSpacing, highdicom writes pixel measures without a slice thickness, of which a
+    # projection has none, and refuses to read them; the spacing is the referenced image's
+    for groups in created.SharedFunctionalGroupsSequence:
+        if "PixelMeasuresSequence" in groups:
+            del groups.PixelMeasuresSequence
     dimensions = new_uid(None, str(created.SOPInstanceUID), "dimensions")
     for item in (*created.DimensionOrganizationSequence, *created.DimensionIndexSequence):
         item.DimensionOrganizationUID = dimensions

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from medi2i.adapters import Direction
+from medi2i.data.dataset_folder import IMAGES
 from medi2i.data.manifest import ManifestRow, file_sha256, load_masks
 from medi2i.data.outputs import SEGMENTATIONS
 from medi2i.data.pseudonyms import Pseudonyms
@@ -65,7 +66,7 @@ class Delivery:
         if not self.segmentations or row.mask is None or not is_dicom(root / row.file):
             return {}
         masks = load_masks(root / row.mask, row.structures, (row.rows, row.columns))
-        path = out / SEGMENTATIONS / image.relative_to(out / "images")
+        path = out / SEGMENTATIONS / image.relative_to(out / IMAGES)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_segmentation(path, masks, row.structures, image=image)
         return {

@@ -97,14 +97,12 @@ def translate(
             delivery.require_possible(rows, folder.root)
             keys = {record_key(row, translator, direction, look, delivery) for row in rows for look in looks}
             require_same_translation(out, keys)
-            rows = rows if pseudonyms is not None else _keep_patients(rows, out)
-            if pseudonyms is not None and key is not None:
+            if pseudonyms is None or key is None:
+                rows = told = _keep_patients(rows, out)
+            else:
+                told = pseudonyms.cover_rows(rows)
                 write_key(key, pseudonyms)
-            out.mkdir(parents=True, exist_ok=True)
-            (out / PROVENANCE).touch()  # from here on, the folder is known as this translation's
-            told = rows if pseudonyms is None else pseudonyms.cover_rows(rows)
-            write_manifest(out / "manifest.jsonl", told)
-            write_skipped(out / "skipped.jsonl", skipped)
+            _begin(out, told, skipped)
             write_translations(
                 translator,
                 rows,
@@ -116,6 +114,14 @@ def translate(
                 delivery=delivery,
             )
     return skipped
+
+
+def _begin(out: Path, rows: list[ManifestRow], skipped: list[Skipped]) -> None:
+    """Make the folder, and say what goes into it and what does not."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / PROVENANCE).touch()  # from here on, the folder is known as this translation's
+    write_manifest(out / "manifest.jsonl", rows)
+    write_skipped(out / "skipped.jsonl", skipped)
 
 
 def _inspect(

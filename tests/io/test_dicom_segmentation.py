@@ -31,7 +31,9 @@ def masks():
 def patient_image(make_dicom, tmp_path):
     """A translated patient radiograph."""
     codes = np.arange(SHAPE[0] * SHAPE[1], dtype=np.uint16).reshape(SHAPE)
-    template = make_dicom(codes, bits=12, BodyPartExamined="CHEST", Manufacturer="maker")
+    template = make_dicom(
+        codes, bits=12, BodyPartExamined="CHEST", Manufacturer="maker", PixelSpacing=[0.2, 0.3]
+    )
     image = tmp_path / "derived.dcm"
     write_derived_radiograph(
         image, codes, template=template, bits_stored=12, options=WriteOptions(series="a")

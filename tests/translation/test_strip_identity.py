@@ -16,6 +16,7 @@ from medi2i.data.dataset_folder import discover
 from medi2i.data.manifest import load_masks, read_manifest
 from medi2i.data.outputs import read_provenance
 from medi2i.io import read_radiograph
+from medi2i.io.dicom_attributes import KEPT_ACQUISITION, KEPT_PATIENT_AND_STUDY
 
 HAS_HIGHDICOM = importlib.util.find_spec("highdicom") is not None
 IDENTITY = (HEADER, DATE, UID.rpartition(".")[2])
@@ -174,6 +175,9 @@ def test_without_it_identities_stay_in_dicom_and_names_where_files_are_named(
     assert derived.PatientID == source.PatientID == HEADER
     assert derived.StudyInstanceUID == source.StudyInstanceUID
     assert [element for element in derived if element.tag.is_private] == []
+    allowed = {*KEPT_PATIENT_AND_STUDY, *KEPT_ACQUISITION}
+    told = {element.keyword for element in derived if HEADER in str(element.value)}
+    assert "PatientName" in told <= allowed  # of some 3,000 attributes that held it
     assert "no de-identification" not in ended.out
     for word in IDENTITY:
         assert word not in ended.out + ended.err
