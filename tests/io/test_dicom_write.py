@@ -490,10 +490,10 @@ def test_every_real_radiograph_that_can_be_read_is_written_and_valid(shared_data
         write_radiograph(output, codes, header=header, template=path, options=DETAILS)
         assert np.array_equal(read_radiograph(output).pixels, codes), path.name
         assert read_radiograph(output).header.spacing_mm == header.spacing_mm
-        assert validation_errors(output) == [], path.name
-        output.unlink()
         written += 1
     assert written == 21
+    for output in sorted(tmp_path.glob("*.dcm")):  # last: it skips where the validator is absent
+        assert validation_errors(output) == [], output.name
 
 
 @pytest.mark.parametrize("compression", ["none", "jpeg2000", "rle"])
