@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -17,6 +17,7 @@ from medi2i.cli.output import print_plan, print_result
 from medi2i.cli.phantom import phantom
 from medi2i.cli.reader_study import reader_study
 from medi2i.cli.segment import segment
+from medi2i.cli.translate import translate
 from medi2i.errors import ExitCode, Medi2iError, UsageError
 
 _EXIT_CODES = (
@@ -121,55 +122,7 @@ def adapt(
         raise typer.Exit(ExitCode.SKIPPED_INPUTS)
 
 
-@app.command(epilog=_EXIT_CODES)
-def translate(
-    run: Annotated[Path, typer.Argument(help="Run folder of `medi2i adapt`.")],
-    location: Annotated[Path, typer.Argument(metavar="INPUT", help="An image, or a folder of images.")],
-    out: Annotated[Path, typer.Option(help="New folder for images/, masks/ and provenance.jsonl.")],
-    direction: Annotated[
-        Literal["source-to-target", "target-to-source"], typer.Option(help="Which way to translate.")
-    ] = "source-to-target",
-    style: Annotated[
-        Literal["random", "mean", "reference", "interpolate"] | None,
-        typer.Option(help="Look of the output, for methods that have several; the method's own without it."),
-    ] = None,
-    reference: Annotated[
-        list[Path] | None,
-        typer.Option(help="Image or folder whose look is taken, for --style; may be repeated."),
-    ] = None,
-    draws: Annotated[int, typer.Option(min=1, help="Looks of each image: files end in _s00, _s01, ...")] = 1,
-    attribute: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="KEY=VALUE", help="Acquisition of the output, e.g. view=PA, for methods that know it."
-        ),
-    ] = None,
-    device: DeviceOption = "auto",
-) -> None:
-    """Translate any image or folder with a finished run: same matrix, spacing, bit depth and format."""
-    from medi2i import translation
-    from medi2i.data.manifest import count_notes, read_manifest
-
-    skipped = translation.translate(
-        run,
-        location,
-        out=out,
-        direction=direction,
-        device=device,
-        style=style,
-        references=reference or (),
-        draws=draws,
-        attributes=translation.parse_assignments(attribute or (), "--attribute"),
-    )
-    for note in count_notes(read_manifest(out / "manifest.jsonl")):
-        typer.echo(f"warning: {note}")
-    typer.echo(f"images:     {out / 'images'}")
-    typer.echo(f"provenance: {out / 'provenance.jsonl'}")
-    if skipped:
-        typer.echo(f"skipped: {len(skipped)} image(s), listed in {out / 'skipped.jsonl'}")
-        for item in skipped:
-            typer.echo(f"  {item.file}: {item.reason}")
-        raise typer.Exit(ExitCode.SKIPPED_INPUTS)
+app.command(epilog=_EXIT_CODES)(translate)
 
 
 @app.command(epilog=_EXIT_CODES)

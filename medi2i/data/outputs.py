@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Any
 
 from medi2i.data.dataset_folder import IMAGES, MASKS, VALID, image_stem
-from medi2i.data.manifest import ManifestRow, file_sha256
+from medi2i.data.manifest import ManifestRow, file_sha256, load_masks
 from medi2i.errors import OutputExistsError
 from medi2i.image import SpacingMm
 from medi2i.io import output_name
 from medi2i.io.atomic import write_text_atomically
+from medi2i.io.masks import write_mask_folder, write_mask_nifti
 
 PROVENANCE = "provenance.jsonl"
+SEGMENTATIONS = "segmentations"
 _TABLED_ORIGINS = ("detector", "user")  # spacings that tables gave: the files themselves carry none
 
 
@@ -59,18 +61,21 @@ def output_masks(rows: Sequence[ManifestRow]) -> dict[str, Path]:
     return masks
 
 
-def carry_masks(rows: Sequence[ManifestRow], root: Path, out: Path) -> None:
+def carry_masks(rows: Sequence[ManifestRow], root: Path, out: Path, *, afresh: bool = False) -> None:
     """Copy the masks and valid areas of a manifest, byte for byte, to `out/masks` and `out/valid`.
 
     Args:
         root: folder that the manifest's paths start from.
+        afresh: write them anew instead, so that nothing but the pixels is carried along.
     """
     names, masks = output_names(rows), output_masks(rows)
     for row in rows:
         if row.mask is not None:
             origin, copy = root / row.mask, out / MASKS / masks[row.id]
             copy.parent.mkdir(parents=True, exist_ok=True)
-            if origin.is_dir():
+            if afresh:
+                _write_afresh(row, origin, copy)
+            elif origin.is_dir():
                 shutil.copytree(origin, copy, dirs_exist_ok=True)
             else:
                 shutil.copyfile(origin, copy)
@@ -78,7 +83,19 @@ def carry_masks(rows: Sequence[ManifestRow], root: Path, out: Path) -> None:
             stem = _without_suffix(names[row.id])
             copy = out / VALID / stem.with_name(f"{stem.name}.png")
             copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(root / row.valid, copy)
+            if afresh:
+                valid = load_masks(root / row.valid, ("valid",), (row.rows, row.columns))
+                write_mask_folder(copy.parent, valid, (copy.stem,))
+            else:
+                shutil.copyfile(root / row.valid, copy)
+
+
+def _write_afresh(row: ManifestRow, origin: Path, copy: Path) -> None:
+    masks = load_masks(origin, row.structures, (row.rows, row.columns))
+    if origin.is_dir():
+        write_mask_folder(copy, masks, row.structures)
+    else:
+        write_mask_nifti(copy, masks, spacing_mm=row.spacing_mm)
 
 
 def write_tables(rows: Sequence[ManifestRow], out: Path) -> None:
@@ -153,15 +170,17 @@ def require_same_translation(out: Path, keys: set[str]) -> None:
 
 def keep_records(out: Path, keys: set[str]) -> set[str]:
     """Keys of the images that an earlier call finished and that are there; other records are dropped."""
-    kept = [
-        record
-        for record in read_provenance(out)
-        if record["key"] in keys
-        and (out / record["output"]).is_file()
-        and file_sha256(out / record["output"]) == record["output_sha256"]
-    ]
+    kept = [record for record in read_provenance(out) if record["key"] in keys and _is_there(out, record)]
     write_text_atomically(out / PROVENANCE, "".join(json.dumps(record) + "\n" for record in kept))
     return {record["key"] for record in kept}
+
+
+def _is_there(out: Path, record: dict[str, Any]) -> bool:
+    """Whether the image of a record, and its segmentation if it has one, are as they were written."""
+    files = [(record["output"], record["output_sha256"])]
+    if "segmentation" in record:
+        files.append((record["segmentation"], record.get("segmentation_sha256")))
+    return all((out / name).is_file() and file_sha256(out / name) == sha256 for name, sha256 in files)
 
 
 def image_path(out: Path, name: Path) -> Path:

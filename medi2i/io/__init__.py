@@ -9,12 +9,13 @@ import numpy as np
 from medi2i.errors import UnreadableImageError
 from medi2i.image import Radiograph, RadiographHeader
 from medi2i.io import dicom, nifti, numpy_array, raster
-from medi2i.io.format import ImageFormat, ReadOptions
+from medi2i.io.format import DEFAULT_WRITING, ImageFormat, ReadOptions, WriteOptions
 
 __all__ = [
     "FORMATS",
     "ImageFormat",
     "ReadOptions",
+    "WriteOptions",
     "find_format",
     "is_image",
     "output_name",
@@ -99,7 +100,13 @@ def read_radiograph(path: Path, *, apply_voi: bool = False, isocenter: bool = Fa
 
 
 def write_radiograph(
-    path: Path, pixels: np.ndarray, *, header: RadiographHeader, template: Path, method: str | None = None
+    path: Path,
+    pixels: np.ndarray,
+    *,
+    header: RadiographHeader,
+    template: Path,
+    method: str | None = None,
+    options: WriteOptions = DEFAULT_WRITING,
 ) -> None:
     """Write a result as its input was stored: format, matrix, spacing and bit depth; JPEG becomes PNG.
 
@@ -109,6 +116,7 @@ def write_radiograph(
         header: of the radiograph that was read from `template`.
         template: the input file.
         method: name of the translation, for the description of a DICOM object.
+        options: compression, origin and identity of what is written.
 
     Raises:
         UsageError: `pixels` don't have the input's matrix or bit depth.
@@ -116,7 +124,7 @@ def write_radiograph(
         EnvironmentProblemError: the folder can't be written to.
     """
     image_format = next(known for known in FORMATS if known.name == header.format)
-    image_format.write(path, pixels, header=header, template=template, method=method)
+    image_format.write(path, pixels, header=header, template=template, method=method, options=options)
 
 
 def output_name(path: Path) -> Path:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any
 
-from medi2i.io.dicom_file import looks_like_dicom, quiet_pydicom
+from medi2i.io.dicom_file import looks_like_dicom, quiet_pydicom, read_texts
 from medi2i.io.guard import decoding
 
 EXPOSURE_SCALES = ("exposure_index", "deviation_index", "kvp_mas")
@@ -79,7 +78,7 @@ def read_acquisition(path: Path) -> dict[str, str]:
 
     with quiet_pydicom(), decoding(path, "a DICOM header", quote=False):
         dataset = pydicom.dcmread(path, force=True, stop_before_pixels=True, specific_tags=list(_KEYWORDS))
-        values = {keyword: _texts(dataset, keyword) for keyword in _KEYWORDS}
+        values = {keyword: read_texts(dataset, keyword) for keyword in _KEYWORDS}
     found = {
         "view": _view(values["ViewPosition"], values["PatientOrientation"]),
         "detector": _detector(values["DetectorType"], values["Modality"]),
@@ -89,18 +88,6 @@ def read_acquisition(path: Path) -> dict[str, str]:
         "kvp_mas": _kvp_mas(values),
     }
     return {name: value for name, value in found.items() if value is not None}
-
-
-def _texts(dataset: Any, keyword: str) -> list[str]:
-    """The values of an attribute as text, several or one or none."""
-    try:
-        value = dataset.get(keyword)
-    except (ValueError, TypeError, OverflowError):  # a number that is none
-        return []
-    if value is None or value == "":
-        return []
-    several = [value] if isinstance(value, str) or not hasattr(value, "__iter__") else list(value)
-    return [str(one).strip() for one in several]
 
 
 def _view(position: list[str], orientation: list[str]) -> str | None:

@@ -7,7 +7,7 @@ import logging
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableSequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,18 @@ def load_dataset(path: Path) -> Any:
     if not count:
         raise refuse(path, "no DICOM element", remedy="the file is damaged or of another kind; leave it out")
     return dataset
+
+
+def read_texts(dataset: Any, keyword: str) -> list[str]:
+    """The values of an attribute as text; none for one that is absent, empty, or can't be decoded."""
+    try:
+        value = dataset.get(keyword)
+    except (ValueError, TypeError, OverflowError):  # a number that is none
+        return []
+    if value is None or value == "":
+        return []
+    several = list(value) if isinstance(value, MutableSequence) else [value]
+    return [str(one).strip() for one in several]
 
 
 def check_pixel_data_complete(path: Path, dataset: Any) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -26,13 +26,50 @@ class ReadOptions:
 
 
 DEFAULT_OPTIONS = ReadOptions()
+Compression = Literal["none", "jpeg2000", "rle"]
+
+
+@dataclass(frozen=True, slots=True)
+class WriteOptions:
+    """What a caller may ask of a writer; formats without the notion ignore it.
+
+    Attributes:
+        weights_sha256: hash of the weights that made the image; a DICOM object names it.
+        compression: lossless compression of DICOM pixel data of up to 16 bits.
+        series: what DICOM images of one source series must share to come into one new series; None gives
+            each image a series of its own.
+        patient_key: made-up identity, e.g. a salted hash, for objects that must not stay in their patient.
+        uid_secret: with it, nothing of the template's identity is kept: only what
+            `dicom_identity` lists gets into the file, and identifiers are mapped by a hash keyed with it.
+    """
+
+    weights_sha256: str | None = None
+    compression: Compression = "none"
+    series: str | None = None
+    patient_key: str | None = None
+    uid_secret: bytes | None = field(default=None, repr=False)
+
+    @property
+    def strips_identity(self) -> bool:
+        """Whether nothing of the template's identity may be kept."""
+        return self.uid_secret is not None
+
+
+DEFAULT_WRITING = WriteOptions()
 
 
 class Writer(Protocol):
     """Writes `pixels` (`IntensityMap.to_stored`) to `path` as `template` was stored."""
 
     def __call__(
-        self, path: Path, pixels: np.ndarray, *, header: RadiographHeader, template: Path, method: str | None
+        self,
+        path: Path,
+        pixels: np.ndarray,
+        *,
+        header: RadiographHeader,
+        template: Path,
+        method: str | None = None,
+        options: WriteOptions = DEFAULT_WRITING,
     ) -> None: ...
 
 

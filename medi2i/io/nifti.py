@@ -11,7 +11,7 @@ import numpy as np
 
 from medi2i.image import Radiograph, RadiographHeader, SpacingMm
 from medi2i.io.atomic import write_bytes_atomically
-from medi2i.io.format import DEFAULT_OPTIONS, ReadOptions, read_start
+from medi2i.io.format import DEFAULT_OPTIONS, DEFAULT_WRITING, ReadOptions, WriteOptions, read_start
 from medi2i.io.guard import check_file_size, check_matrix, check_same_matrix, decoding, refuse
 from medi2i.io.plain import array_to_radiograph, stored_to_dtype
 
@@ -47,9 +47,17 @@ def read(path: Path, options: ReadOptions = DEFAULT_OPTIONS) -> Radiograph:
 
 
 def write(
-    path: Path, pixels: np.ndarray, *, header: RadiographHeader, template: Path, method: str | None = None
+    path: Path,
+    pixels: np.ndarray,
+    *,
+    header: RadiographHeader,
+    template: Path,
+    method: str | None = None,
+    options: WriteOptions = DEFAULT_WRITING,
 ) -> None:
     """Write pixels with the template's affine, header, axes and type; `method` has no place in the format.
+
+    To strip the identity, only affine, units, axes and type are kept: headers and their extensions hold text.
 
     Raises:
         UsageError: `pixels` don't have the template's matrix or bit depth.
@@ -58,13 +66,20 @@ def write(
     check_same_matrix(path, pixels, header)
     image = _load(template)
     array = stored_to_dtype(path, pixels, np.dtype(image.get_data_dtype()), header)
-    nifti_header = image.header.copy()
+    nifti_header = _bare_header(image) if options.strips_identity else image.header.copy()
     nifti_header.set_data_dtype(array.dtype)
     nifti_header["cal_min"] = nifti_header["cal_max"] = 0  # the template's display window
     result = type(image)(array.T.reshape(image.shape), image.affine, nifti_header)
     content: bytes = result.to_bytes()
     # no time stamp, so that the same image gives the same file
     write_bytes_atomically(path, gzip.compress(content, 6, mtime=0) if path.name.endswith(".gz") else content)
+
+
+def _bare_header(image: Any) -> Any:
+    """A header that says the template's units and nothing else of it; the affine is the image's own."""
+    bare = type(image.header)()
+    bare.set_xyzt_units(image.header.get_xyzt_units()[0])
+    return bare
 
 
 def _load(path: Path) -> Any:

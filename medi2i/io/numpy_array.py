@@ -9,7 +9,7 @@ import numpy as np
 
 from medi2i.image import Radiograph, RadiographHeader
 from medi2i.io.atomic import write_bytes_atomically
-from medi2i.io.format import DEFAULT_OPTIONS, ReadOptions, read_start
+from medi2i.io.format import DEFAULT_OPTIONS, DEFAULT_WRITING, ReadOptions, WriteOptions, read_start
 from medi2i.io.guard import check_file_size, check_matrix, check_same_matrix, decoding, refuse
 from medi2i.io.plain import array_to_radiograph, stored_to_dtype
 
@@ -34,9 +34,15 @@ def read(path: Path, options: ReadOptions = DEFAULT_OPTIONS) -> Radiograph:
 
 
 def write(
-    path: Path, pixels: np.ndarray, *, header: RadiographHeader, template: Path, method: str | None = None
+    path: Path,
+    pixels: np.ndarray,
+    *,
+    header: RadiographHeader,
+    template: Path,
+    method: str | None = None,
+    options: WriteOptions = DEFAULT_WRITING,
 ) -> None:
-    """Write pixels with the template's dtype and number of axes; `method` has no place in the format.
+    """Write pixels with the template's dtype and number of axes; `method` and `options` have no place in it.
 
     Raises:
         UsageError: `pixels` don't have the template's matrix or bit depth.

@@ -13,7 +13,7 @@ import numpy as np
 
 from medi2i.image import FormatName, Radiograph, RadiographHeader
 from medi2i.io.atomic import write_atomically, write_bytes_atomically
-from medi2i.io.format import DEFAULT_OPTIONS, ReadOptions, read_start
+from medi2i.io.format import DEFAULT_OPTIONS, DEFAULT_WRITING, ReadOptions, WriteOptions, read_start
 from medi2i.io.guard import check_file_size, check_matrix, check_same_matrix, decoding, refuse
 from medi2i.io.plain import array_to_radiograph, stored_to_dtype
 
@@ -59,11 +59,17 @@ def read(path: Path, options: ReadOptions = DEFAULT_OPTIONS) -> Radiograph:
 
 
 def write(
-    path: Path, pixels: np.ndarray, *, header: RadiographHeader, template: Path, method: str | None = None
+    path: Path,
+    pixels: np.ndarray,
+    *,
+    header: RadiographHeader,
+    template: Path,
+    method: str | None = None,
+    options: WriteOptions = DEFAULT_WRITING,
 ) -> None:
     """Write PNG (also for JPEG input, which would lose again) or TIFF with the input's bit depth.
 
-    `method` has no place in these formats.
+    Nothing of the input but its depth gets into the file; `method` and `options` have no place in it.
 
     Raises:
         UsageError: `pixels` don't have the input's matrix or bit depth.

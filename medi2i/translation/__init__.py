@@ -1,6 +1,7 @@
 """Whole images through a trained method: one image, a data set folder, and the looks an image may get."""
 
-from medi2i.translation.folder import translate, write_translations
+from medi2i.translation.folder import translate
+from medi2i.translation.images import write_translations
 from medi2i.translation.styles import (
     Look,
     StyleRequest,

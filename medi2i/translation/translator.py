@@ -100,9 +100,14 @@ class Translator:
         small_valid = (resize(torch.from_numpy(valid).float()[None], shape) > 0.5).float()
         return small, small_valid
 
+    @property
+    def keeps_images(self) -> bool:
+        """Whether images come out as they went in."""
+        return isinstance(self.adapter, Identity)
+
     def output_intensity(self, incoming: IntensityMap, direction: Direction) -> IntensityMap:
         """The output domain's map; an image that does not change its domain keeps its own."""
-        return incoming if isinstance(self.adapter, Identity) else self.intensities[domains(direction)[1]]
+        return incoming if self.keeps_images else self.intensities[domains(direction)[1]]
 
     def _require_finite(self, translated: Tensor) -> None:
         if not bool(torch.isfinite(translated).all()):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dicom_tools import validation_errors
 from pydicom import dcmread
 
 from medi2i.errors import DiskFullError, UsageError
@@ -155,3 +156,30 @@ def test_a_full_disk_leaves_no_file(tmp_path, codes, kind, monkeypatch):
     with pytest.raises(DiskFullError, match="make room"):
         write_new_radiograph(tmp_path / NAMES[kind], codes, format=kind, spacing_mm=(1, 1), dicom=ABOUT)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_translated_image_of_a_synthetic_patient_says_so(tmp_path, codes):
+    about = NewDicom(
+        "beef", 1, method="munit", weights_sha256="ab" * 32, study="set", description="A mixture"
+    )
+    path = tmp_path / "a.dcm"
+    write_new_radiograph(path, codes, format="dicom", spacing_mm=None, dicom=about, compression="rle")
+    created = dcmread(path)
+    assert np.array_equal(read_radiograph(path).pixels, codes)
+    assert created.file_meta.TransferSyntaxUID.name == "RLE Lossless"
+    assert created.SeriesDescription == "medi2i munit"
+    assert created.DerivationDescription == f"A mixture, weights sha256 {'ab' * 32}"
+    assert [item.CodeValue for item in created.DerivationCodeSequence] == ["113074", "TRANSLATED"]
+    assert "ab" * 32 in created.ContributingEquipmentSequence[0].ContributionDescription
+    assert "ImagerPixelSpacing" not in created
+    write_new_radiograph(
+        tmp_path / "b.dcm", codes, format="dicom", spacing_mm=None, dicom=replace(about, study="other")
+    )
+    assert dcmread(tmp_path / "b.dcm").StudyInstanceUID != created.StudyInstanceUID
+
+
+def test_the_validator_finds_no_error(tmp_path, codes):
+    for number, about in enumerate((ABOUT, NewDicom("beef", 1, method="munit"))):
+        path = tmp_path / f"{number}.dcm"
+        write_new_radiograph(path, codes, format="dicom", spacing_mm=(0.2, 0.3), dicom=about)
+        assert validation_errors(path) == []
