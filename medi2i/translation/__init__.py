@@ -1,5 +1,6 @@
 """Whole images through a trained method: one image, a data set folder, and the looks an image may get."""
 
+from medi2i.translation.arrays import translate_array
 from medi2i.translation.folder import translate, write_translations
 from medi2i.translation.styles import (
     Look,
@@ -10,6 +11,7 @@ from medi2i.translation.styles import (
     read_reference,
     translate_plainly,
 )
+from medi2i.translation.transforms import Medi2iTranslated, RandMedi2iTranslated
 from medi2i.translation.translator import (
     Translator,
     build_adapter,
@@ -20,6 +22,8 @@ from medi2i.translation.translator import (
 
 __all__ = [
     "Look",
+    "Medi2iTranslated",
+    "RandMedi2iTranslated",
     "StyleRequest",
     "Translator",
     "build_adapter",
@@ -30,6 +34,7 @@ __all__ = [
     "parse_assignments",
     "read_reference",
     "translate",
+    "translate_array",
     "translate_plainly",
     "translate_whole",
     "write_translations",
