@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         adapt,
         choose_config,
         describe_job,
+        import_weights,
         load_run_config,
     )
     from medi2i.drr.phantom import PhantomConfig, write_phantom_dataset
@@ -48,6 +49,7 @@ _HOMES = {
     "describe_job": "medi2i.adaptation",
     "evaluate": "medi2i.proof",
     "export": "medi2i.exporters",
+    "import_weights": "medi2i.adaptation",
     "load_run_config": "medi2i.adaptation",
     "load_translator": "medi2i.translation",
     "read_radiograph": "medi2i.io",
@@ -75,6 +77,7 @@ __all__ = [
     "describe_job",
     "evaluate",
     "export",
+    "import_weights",
     "load_run_config",
     "load_translator",
     "read_radiograph",

@@ -149,6 +149,7 @@ class DomainAdapter(Trainee):
     bidirectional: ClassVar[bool] = True
     whole_images: ClassVar[bool] = False  # has to train on whole images: crops as large as the working size
     any_size: ClassVar[bool] = False  # sees images at a scale of its own: translates them at their own matrix
+    given_weights: ClassVar[bool] = False  # trains nothing: its weights come from elsewhere
     size_multiple: int = 1
 
     attributes: AttributesConfig | None = None  # what it is told of an image, with `needs_attributes`

@@ -18,7 +18,7 @@ from medi2i.exporters.network import AnySize
 from medi2i.exporters.subject import Subject
 
 MOST_DIFFERENCE = 1e-3  # of the range of [-1, 1], which is 2
-_SHORTEST_SIDE, _LARGEST_SIDE = 16, 16384  # reflected borders at a quarter of the size need some pixels
+_LARGEST_SIDE = 16384
 _CHECKED_SIDE = 320  # of the largest image that a copy is tried on: more costs minutes and shows no more
 _SEED = 0
 
@@ -52,17 +52,17 @@ def trace(subject: Subject, network: AnySize) -> ExportedProgram:
     Raises:
         ExportMismatchError: the method's operations depend on the size of the image.
     """
-    image, code = sample_inputs(subject, network, (48, 60), batch=2)
-    sides = {
-        axis: Dim(name, min=_SHORTEST_SIDE, max=_LARGEST_SIDE) for axis, name in ((2, "height"), (3, "width"))
-    }
+    least = network.shortest_side
+    example = (least + 32, least + 44)  # two sides that are not equal, or the trace would take them for one
+    image, code = sample_inputs(subject, network, example, batch=2)
+    sides = {axis: Dim(name, min=least, max=_LARGEST_SIDE) for axis, name in ((2, "height"), (3, "width"))}
     batch = Dim("batch", min=1, max=256)
     shapes: list[Any] = [{0: batch} | sides]
     arguments: list[Tensor] = [image]
     if code is not None:
         shapes.append({0: batch})
         arguments.append(code)
-    with _explained("a trace", (48, 60)), torch.no_grad():
+    with _explained("a trace", example), torch.no_grad():
         program = torch.export.export(network, tuple(arguments), dynamic_shapes=tuple(shapes), strict=False)
     for node in program.graph.nodes:
         for place in ("stack_trace", "nn_module_stack", "source_fn_stack", "from_node"):
@@ -84,10 +84,10 @@ def sample_inputs(subject: Subject, network: AnySize, shape: tuple[int, int], *,
     return image, adapter.read_attributes({}, subject.direction).expand(batch, -1).clone()
 
 
-def checked_shapes(subject: Subject) -> tuple[tuple[int, int], ...]:
+def checked_shapes(subject: Subject, network: AnySize) -> tuple[tuple[int, int], ...]:
     """Three sizes that a copy is tried on, one of them no multiple of anything."""
     side = min(subject.translator.working_size or _CHECKED_SIDE, _CHECKED_SIDE)
-    least = max(32, subject.translator.adapter.size_multiple)
+    least = max(32, network.shortest_side)
     side = max(side, least)
     return (side, side), (side, max(least, round(0.8 * side)) + 1), (max(least, side // 2) + 2, side)
 
@@ -107,7 +107,7 @@ def require_agreement(subject: Subject, network: AnySize, run: Runner, *, what: 
         ExportMismatchError: it is more than 1e-3, or the copy gives another shape.
     """
     worst = 0.0
-    for shape in checked_shapes(subject):
+    for shape in checked_shapes(subject, network):
         image, code = sample_inputs(subject, network, shape)
         with torch.inference_mode():
             wanted = network(image, code).numpy()

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from medi2i.adapters import AdapterConfig, Direction, DomainAdapter
 from medi2i.networks.way import Way
 
+_SHORTEST_SIDE = 16
+
 
 class TranslationNetwork(nn.Module):
     """A method without what only training needs, for one direction: `network_def` of a MONAI bundle.
@@ -89,6 +91,15 @@ class AnySize(nn.Module):
         rows = torch.arange(height, device=image.device)
         columns = torch.arange(width, device=image.device)
         return translated.index_select(2, rows).index_select(3, columns)
+
+    @property
+    def shortest_side(self) -> int:
+        """Of an image that it takes: reflected borders need some pixels, and U-Nets more than their multiple.
+
+        At their multiple their innermost map is a single pixel, which has no spread to be normalised by:
+        another graph than that of larger images.
+        """
+        return _SHORTEST_SIDE if self.multiple <= _SHORTEST_SIDE else self.multiple + 1
 
     def _places(self, side: int, like: Tensor) -> Tensor:
         padded = (side + self.multiple - 1) // self.multiple * self.multiple

@@ -47,7 +47,7 @@ def write_onnx(subject: Subject, folder: Path) -> list[str]:
             program, dynamo=True, opset_version=_OPSET, input_names=names, output_names=["translated"]
         )
         exported.save(folder / FILE)
-    _describe(folder / FILE, subject.facts())
+    _describe(folder / FILE, subject.facts() | {"shortest_side": network.shortest_side})
     worst = require_agreement(subject, network, _runner(folder / FILE), what="an ONNX file")
     return [f"largest difference at three sizes: {worst:.2g} of the range"]
 

@@ -26,7 +26,7 @@ def write_torch_export(subject: Subject, folder: Path) -> list[str]:
     """
     network = require_way(subject, "torch-export")
     program = trace(subject, network)
-    facts = json.dumps(subject.facts(), indent=1)
+    facts = json.dumps(subject.facts() | {"shortest_side": network.shortest_side}, indent=1)
     torch.export.save(program, folder / PROGRAM, extra_files={FACTS: facts})
     (folder / FACTS).write_text(facts, encoding="utf-8")
     loaded = torch.export.load(folder / PROGRAM).module()

@@ -1,5 +1,6 @@
 """The bundle: MONAI's own loader runs it, and its files are those of `medi2i translate`, byte for byte."""
 
+import hashlib
 import json
 import re
 import shutil
@@ -224,10 +225,11 @@ def test_monais_schema_check_accepts_the_metadata(bundles, tmp_path):
     schema = tmp_path / "schema.json"  # a file that is there is not downloaded
     schema.write_text(json.dumps(SCHEMA))
     metadata = json.loads((bundle / "configs" / "metadata.json").read_text())
-    verify_metadata(str(bundle / "configs" / "metadata.json"), filepath=str(schema))
+    known = {"filepath": str(schema), "hash_val": hashlib.md5(schema.read_bytes()).hexdigest()}  # noqa: S324
+    verify_metadata(str(bundle / "configs" / "metadata.json"), **known)
     (tmp_path / "wrong.json").write_text(json.dumps(metadata | {"task": 3}))
     with pytest.raises(ValueError, match="Failed validating"):
-        verify_metadata(str(tmp_path / "wrong.json"), filepath=str(schema))
+        verify_metadata(str(tmp_path / "wrong.json"), **known)
 
 
 def test_versions_are_numbers_and_the_map_is_in_the_transforms(bundles):
