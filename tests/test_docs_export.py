@@ -16,7 +16,7 @@ import pytest
 from tiny_data import load_png
 
 from medi2i import translate
-from tests.adaptation.test_importing import Reference, save
+from tests.adaptation.published import Reference, save
 from tests.exporters.untrained import make_run
 
 ROOT = Path(__file__).resolve().parent.parent
