@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
+import safetensors.torch
 import torch
-from safetensors.torch import save_file
 
 from medi2i.errors import ExportMismatchError
 from medi2i.exporters.bundle_config import bundle_inference, bundle_metadata
@@ -47,8 +48,10 @@ def _write_weights(subject: Subject, models: Path) -> None:
     trained = subject.translator.adapter.state_dict()
     prefix = "adapter."
     weights = {key: trained[key.removeprefix(prefix)].contiguous() for key in network.state_dict()}
-    torch.save(weights, models / "model.pt")
-    save_file(weights, models / "model.safetensors")
+    encoded = io.BytesIO()  # encoders hide the operating system's reason of a failed write
+    torch.save(weights, encoded)
+    (models / "model.pt").write_bytes(encoded.getvalue())
+    (models / "model.safetensors").write_bytes(safetensors.torch.save(weights))
     loaded = torch.load(models / "model.pt", map_location="cpu", weights_only=True)
     network.load_state_dict(loaded)
     if any(not torch.equal(loaded[key], weights[key]) for key in weights):

@@ -46,8 +46,9 @@ def write_onnx(subject: Subject, folder: Path) -> list[str]:
         exported: Any = torch.onnx.export(
             program, dynamo=True, opset_version=_OPSET, input_names=names, output_names=["translated"]
         )
-        exported.save(folder / FILE)
-    _describe(folder / FILE, subject.facts() | {"shortest_side": network.shortest_side})
+        model = exported.model_proto
+    _describe(model, subject.facts() | {"shortest_side": network.shortest_side})
+    (folder / FILE).write_bytes(model.SerializeToString())
     worst = require_agreement(subject, network, _runner(folder / FILE), what="an ONNX file")
     return [f"largest difference at three sizes: {worst:.2g} of the range"]
 
@@ -73,11 +74,10 @@ def require_packages() -> None:
         )
 
 
-def _describe(path: Path, facts: dict[str, Any]) -> None:
+def _describe(model: Any, facts: dict[str, Any]) -> None:
     """Facts as metadata, axes with names, and no place in anyone's source code."""
     import onnx
 
-    model = onnx.load(path)
     graph = model.graph
     del graph.value_info[:]  # shapes of intermediate results, in names of the trace's own
     for node in graph.node:
@@ -95,7 +95,6 @@ def _describe(path: Path, facts: dict[str, Any]) -> None:
     model.producer_name, model.producer_version = "medi2i", str(facts["medi2i"])
     onnx.helper.set_model_props(model, {"medi2i": json.dumps(facts)})
     onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, path)
 
 
 def _runner(path: Path) -> Any:

@@ -10,7 +10,7 @@ from medi2i.adapters import Direction
 from medi2i.errors import UsageError
 from medi2i.io.dicom_write import software_version
 from medi2i.training.checkpoint import load_checkpoint
-from medi2i.translation import Translator, load_translator, methods_where
+from medi2i.translation import Translator, load_translator, require_direction
 from medi2i.translation.translator import domains
 
 
@@ -89,13 +89,7 @@ def open_subject(run: Path, direction: Direction) -> Subject:
     """
     translator = load_translator(run, device="cpu")
     adapter, method = translator.adapter, translator.origin["method"]
-    if direction == "target-to-source" and not adapter.bidirectional:
-        raise UsageError(
-            f"--direction {direction}",
-            found=f"method '{method}'",
-            expected="source-to-target: it learns one way only",
-            remedy=f"drop the option, or use a run of {', '.join(methods_where('bidirectional'))}",
-        )
+    require_direction(translator, direction)
     if not adapter.players and adapter.way(direction) is None:
         raise UsageError(
             run,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 
@@ -27,7 +28,9 @@ def write_torch_export(subject: Subject, folder: Path) -> list[str]:
     network = require_way(subject, "torch-export")
     program = trace(subject, network)
     facts = json.dumps(subject.facts() | {"shortest_side": network.shortest_side}, indent=1)
-    torch.export.save(program, folder / PROGRAM, extra_files={FACTS: facts})
+    encoded = io.BytesIO()
+    torch.export.save(program, encoded, extra_files={FACTS: facts})
+    (folder / PROGRAM).write_bytes(encoded.getvalue())
     (folder / FACTS).write_text(facts, encoding="utf-8")
     loaded = torch.export.load(folder / PROGRAM).module()
 

@@ -9,6 +9,7 @@ from medi2i.translation.styles import (
     methods_where,
     parse_assignments,
     read_reference,
+    require_direction,
     translate_plainly,
 )
 from medi2i.translation.transforms import Medi2iTranslated, RandMedi2iTranslated
@@ -33,6 +34,7 @@ __all__ = [
     "methods_where",
     "parse_assignments",
     "read_reference",
+    "require_direction",
     "translate",
     "translate_array",
     "translate_plainly",

@@ -20,7 +20,7 @@ from medi2i.errors import UsageError
 from medi2i.image import Domain, IntensityMap, Radiograph, RadiographHeader, fit_intensity
 from medi2i.io.field import find_exposed_field
 from medi2i.io.plain import array_to_radiograph, stored_to_dtype
-from medi2i.translation.styles import Look, StyleRequest, choose_looks
+from medi2i.translation.styles import Look, StyleRequest, choose_looks, require_direction
 from medi2i.translation.translator import Translator, domains
 
 ImageT = TypeVar("ImageT", np.ndarray, Tensor)
@@ -93,13 +93,7 @@ def choose_look(
         UsageError: the method has no such style or attributes, or does not go this way.
         InputError: a reference can't be read.
     """
-    if direction == "target-to-source" and not translator.adapter.bidirectional:
-        raise UsageError(
-            f"direction {direction}",
-            found=f"method '{translator.origin['method']}'",
-            expected="source-to-target: it learns one way only",
-            remedy="use a run of a method that goes both ways",
-        )
+    require_direction(translator, direction)
     kind: Any = style if isinstance(style, str) or style is None else "random"
     request = StyleRequest(kind, tuple(references), 1, attributes or {})
     look = choose_looks(translator, direction, request)[0]

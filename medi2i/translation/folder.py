@@ -33,12 +33,12 @@ from medi2i.data.outputs import (
     require_same_translation,
     write_tables,
 )
-from medi2i.errors import InputError, NothingUsableError, UsageError
+from medi2i.errors import InputError, NothingUsableError
 from medi2i.io import write_radiograph
 from medi2i.training.engine import DeviceName
 from medi2i.training.interruption import StopRequest, stop_on_signals
 from medi2i.training.progress import Progress
-from medi2i.translation.styles import Look, StyleRequest, choose_looks, methods_where
+from medi2i.translation.styles import Look, StyleRequest, choose_looks, require_direction
 from medi2i.translation.translator import Translator, domains, load_translator
 
 
@@ -79,7 +79,7 @@ def translate(
     """
     require_free(out)
     translator = load_translator(run, device=device)
-    _require_direction(translator, direction)
+    require_direction(translator, direction)
     request = StyleRequest(style, tuple(references), draws, attributes or {})
     looks = choose_looks(translator, direction, request)
     with stop_on_signals() as stop:
@@ -173,17 +173,6 @@ def _output_row(row: ManifestRow, look: Look) -> ManifestRow:
     stem = image_stem(path)
     output = path.with_name(f"{stem}{look.suffix}{path.name[len(stem) :]}")
     return dataclasses.replace(row, id=f"{row.id}{look.suffix}", output=output.as_posix())
-
-
-def _require_direction(translator: Translator, direction: Direction) -> None:
-    """Refuse a way that the method does not go before anything is read or written."""
-    if direction == "target-to-source" and not translator.adapter.bidirectional:
-        raise UsageError(
-            f"--direction {direction}",
-            found=f"method '{translator.origin['method']}'",
-            expected="source-to-target: it learns one way only",
-            remedy=f"drop the option, or use a run of {', '.join(methods_where('bidirectional'))}",
-        )
 
 
 def _tick(progress: Progress, stop: StopRequest, out: Path) -> None:

@@ -32,8 +32,8 @@ class Medi2iTranslated(MapTransform):
         keys: of the images, each (1, H, W).
         run: a run folder of `medi2i adapt`.
         direction: which way.
-        style: a kind, a number for the n-th look of each image, or a code; None is the method's own choice. See
-            `translate_array`.
+        style: a kind, a number for the n-th look of each image, or a code; None is the method's own choice.
+            See `translate_array`.
         references: images or folders, for the style `reference`.
         attributes: acquisition of the output, of a method that knows it.
         device: where to compute.

@@ -1,8 +1,10 @@
 """ONNX and torch.export: the networks' images at any size, what belongs to them inside, or nothing at all."""
 
 import copy
+import errno
 import json
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +13,21 @@ import torch
 from safetensors.torch import load_file
 
 from medi2i import export
-from medi2i.errors import EnvironmentProblemError, ExportMismatchError, OutputExistsError, UsageError
+from medi2i.errors import (
+    DiskFullError,
+    EnvironmentProblemError,
+    ExportMismatchError,
+    OutputExistsError,
+    UsageError,
+)
 from medi2i.exporters import graph, torch_export
+from medi2i.exporters.subject import open_subject
 from medi2i.translation import load_translator, translate_whole
 from tests.exporters.untrained import INTENSITIES, make_run
 
 SIZES = ((48, 48), (33, 50), (97, 40))  # rows and columns that are multiples of 4, and that are not
 TOLERANCE = 2e-3  # of values in [-1, 1]: a thousandth of their range
+HOME = str(Path(graph.__file__).parent.parent).encode()
 GRAPHS = ("cyclegan", "munit", "opgan", "matchgan")
 
 
@@ -93,6 +103,8 @@ def test_a_torch_export_program_translates_as_the_run_at_any_size(method, runs, 
     assert facts["output_intensity"] == INTENSITIES["target"].to_dict()
     assert (facts["working_size"], facts["size_multiple"]) == (48, 4)
     assert result.notes[0].endswith("of the range")
+    with zipfile.ZipFile(tmp_path / "out" / "model.pt2") as archive:  # nobody's folders are in it
+        assert not [name for name in archive.namelist() if HOME in archive.read(name)]
 
 
 @pytest.mark.parametrize("method", GRAPHS)
@@ -122,22 +134,14 @@ def load_onnx(run: Path, tmp_path: Path):
     return onnx, runtime.InferenceSession(tmp_path / "out" / "model.onnx", providers=["CPUExecutionProvider"])
 
 
-def test_what_a_code_means_is_told(runs, tmp_path):
-    export(runs("matchgan"), to="torch-export", out=tmp_path / "out")
-    told = json.loads((tmp_path / "out" / "medi2i.json").read_text())["attributes"]
+def test_what_a_code_means_is_told(runs):
+    told = open_subject(runs("matchgan"), "source-to-target").facts()["attributes"]
     names = [["domain", "source"], ["domain", "target"], ["view", "PA"], ["view", "lateral"]]
     assert told["bits"] == [*names, ["vendor", "a"], ["vendor", "b"]]
     assert told["default"] == [0, 1, 1, 0, 1, 0]  # a PA film of vendor a, the commonest
     assert [0, 1, 0, 1, 0, 1] in told["classes"]
-
-
-def test_a_program_holds_no_place_in_anyones_source(runs, tmp_path):
-    import zipfile
-
-    export(runs("cyclegan"), to="torch-export", out=tmp_path / "out")
-    home = str(Path(graph.__file__).parent.parent).encode()
-    with zipfile.ZipFile(tmp_path / "out" / "model.pt2") as archive:
-        assert not [name for name in archive.namelist() if home in archive.read(name)]
+    style = open_subject(runs("munit"), "target-to-source").facts()["style"]
+    assert style == {"size": 3, "drawn_from": "N(0, 1)", "mean": [0.0, 0.0, 0.0]}
 
 
 @pytest.mark.slow
@@ -184,8 +188,6 @@ def test_a_copy_that_differs_is_refused_and_nothing_stays(runs, tmp_path, monkey
 
 @pytest.mark.parametrize("found", [np.full((1, 1, 48, 48), np.nan), np.zeros((1, 1, 4, 4))])
 def test_nan_and_another_shape_are_no_agreement(found, runs):
-    from medi2i.exporters.subject import open_subject
-
     subject = open_subject(runs("cyclegan"), "source-to-target")
     network = graph.require_way(subject, "onnx")
     with pytest.raises(ExportMismatchError, match="differs by nan"):
@@ -211,18 +213,20 @@ def test_an_output_folder_with_content_is_left_alone(runs, tmp_path):
     assert (tmp_path / "empty" / "configs" / "inference.json").is_file()
 
 
-def test_a_full_disk_leaves_nothing(runs, tmp_path, monkeypatch):
-    import errno
+@pytest.mark.parametrize(("to", "file"), [("bundle", "model.safetensors"), ("torch-export", "model.pt2")])
+def test_a_full_disk_leaves_nothing(to, file, runs, tmp_path, monkeypatch):
+    original = Path.write_bytes
 
-    from medi2i.errors import DiskFullError
-    from medi2i.exporters import bundle
+    def full(path, content):
+        if path.name == file:
+            original(path, content[:100])
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return original(path, content)
 
-    def full(*arguments, **options):
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(bundle, "save_file", full)
+    run = runs("cyclegan")
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(DiskFullError, match="choose another output folder"):
-        export(runs("cyclegan"), to="bundle", out=tmp_path / "out")
+        export(run, to=to, out=tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
