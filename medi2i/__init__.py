@@ -15,14 +15,23 @@ if TYPE_CHECKING:
         adapt,
         choose_config,
         describe_job,
+        import_weights,
         load_run_config,
     )
     from medi2i.drr.phantom import PhantomConfig, write_phantom_dataset
+    from medi2i.exporters import ExportResult, export
     from medi2i.io import read_radiograph
     from medi2i.proof import EvaluateConfig, EvaluateResult, evaluate
     from medi2i.rendering import DRRConfig, render_drrs
     from medi2i.report import write_comparison, write_report
-    from medi2i.translation import translate
+    from medi2i.translation import (
+        Medi2iTranslated,
+        RandMedi2iTranslated,
+        Translator,
+        load_translator,
+        translate,
+        translate_array,
+    )
 
 _HOMES = {
     "AdaptConfig": "medi2i.adaptation",
@@ -30,17 +39,25 @@ _HOMES = {
     "DRRConfig": "medi2i.rendering",
     "EvaluateConfig": "medi2i.proof",
     "EvaluateResult": "medi2i.proof",
+    "ExportResult": "medi2i.exporters",
+    "Medi2iTranslated": "medi2i.translation",
     "PhantomConfig": "medi2i.drr.phantom",
+    "RandMedi2iTranslated": "medi2i.translation",
+    "Translator": "medi2i.translation",
     "adapt": "medi2i.adaptation",
     "choose_config": "medi2i.adaptation",
     "describe_job": "medi2i.adaptation",
     "evaluate": "medi2i.proof",
+    "export": "medi2i.exporters",
+    "import_weights": "medi2i.adaptation",
     "load_run_config": "medi2i.adaptation",
+    "load_translator": "medi2i.translation",
     "read_radiograph": "medi2i.io",
     "render_drrs": "medi2i.rendering",
     "translate": "medi2i.translation",
-    "write_phantom_dataset": "medi2i.drr.phantom",
+    "translate_array": "medi2i.translation",
     "write_comparison": "medi2i.report",
+    "write_phantom_dataset": "medi2i.drr.phantom",
     "write_report": "medi2i.report",
 }
 
@@ -50,15 +67,23 @@ __all__ = [
     "DRRConfig",
     "EvaluateConfig",
     "EvaluateResult",
+    "ExportResult",
+    "Medi2iTranslated",
     "PhantomConfig",
+    "RandMedi2iTranslated",
+    "Translator",
     "adapt",
     "choose_config",
     "describe_job",
     "evaluate",
+    "export",
+    "import_weights",
     "load_run_config",
+    "load_translator",
     "read_radiograph",
     "render_drrs",
     "translate",
+    "translate_array",
     "write_comparison",
     "write_phantom_dataset",
     "write_report",

@@ -105,6 +105,10 @@ class CheckpointError(Medi2iError):
     """A checkpoint is missing, damaged, or of another method or shape."""
 
 
+class ExportMismatchError(Medi2iError):
+    """An exported network gives other images than the run it was made from; nothing of it is kept."""
+
+
 class DiskFullError(Medi2iError):
     """Writing failed because the device or the quota is full."""
 

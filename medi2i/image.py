@@ -80,10 +80,11 @@ class IntensityConfig(Config):
     """How stored values of a domain become [-1, 1].
 
     `fit: image` takes the percentiles of each image; `domain` takes the median of them over the domain's
-    training images for all. Outputs always use the domain's.
+    training images for all; `full` takes the whole scale of integer images, and of floating-point images,
+    which have none, what `domain` takes. Outputs always use the domain's.
     """
 
-    fit: Literal["image", "domain"] = "image"
+    fit: Literal["image", "domain", "full"] = "image"
     lower_percentile: float = Field(default=0.5, ge=0, lt=50)
     upper_percentile: float = Field(default=99.5, gt=50, le=100)
 
@@ -144,10 +145,12 @@ def to_full_scale(pixels: np.ndarray, header: RadiographHeader) -> np.ndarray:
 
 
 def fit_intensity(radiograph: Radiograph, config: IntensityConfig) -> IntensityMap:
-    """Robust range of one image's valid pixels.
+    """Robust range of one image's valid pixels, or the whole scale of an integer image, as configured.
 
     A constant image gets a range of width one that holds its value: the full scale of integer images.
     """
+    if config.fit == "full" and radiograph.header.value_range is not None:
+        return IntensityMap(low=0.0, high=1.0)
     values = to_full_scale(radiograph.pixels, radiograph.header)[radiograph.valid]
     if values.size == 0:
         values = to_full_scale(radiograph.pixels, radiograph.header).ravel()

@@ -158,7 +158,12 @@ def test_no_torchvision_no_pickle_no_eval(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
-            assert called not in {"eval", "exec", "torch.load", "torch.save"}, f"{path}:{node.lineno}"
+            assert called not in {"eval", "exec"}, f"{path}:{node.lineno}"
+            # other tools ask for torch's own files: of tensors alone, and in these two places alone
+            if called in {"torch.load", "torch.save"}:
+                assert name_of(path) in {"exporters.bundle", "adaptation.reference_weights"}
+                safe = [ast.unparse(word.value) for word in node.keywords if word.arg == "weights_only"]
+                assert called == "torch.save" or safe == ["True"], f"{path}:{node.lineno}"
             for keyword in node.keywords:
                 if keyword.arg == "allow_pickle":
                     assert ast.unparse(keyword.value) == "False", f"{path}:{node.lineno}"
@@ -178,6 +183,7 @@ def test_every_preset_loads_into_its_class(path):
         assert f"{method}_".startswith(f"{config.adapter.name}_")
         assert config.training is not None or config.adapter.name in {
             "identity",
+            "imported",
             "histogram",
             "randomisation",
         }

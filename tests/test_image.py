@@ -117,6 +117,17 @@ def test_a_constant_image_comes_back():
     np.testing.assert_array_equal(mapping.to_stored(scaled, radiograph.header), [[200, 200]])
 
 
+def test_the_whole_scale_is_minus_one_to_one_and_floating_point_images_have_none():
+    config = IntensityConfig(fit="full")
+    codes = np.array([[0.0, 64.0, 128.0, 200.0]], np.float32)
+    integer = make_radiograph(codes, bits=8, value_range=(0.0, 255.0))
+    mapping = fit_intensity(integer, config)
+    assert (mapping.low, mapping.high) == (0.0, 1.0)
+    np.testing.assert_allclose(mapping.to_network(codes, integer.header), codes / 127.5 - 1, atol=1e-6)
+    floating = make_radiograph(codes, bits=None, value_range=None)
+    assert fit_intensity(floating, config) == fit_intensity(floating, IntensityConfig())
+
+
 def test_a_domains_range_is_the_median_of_its_images():
     maps = [IntensityMap(0.0, 1.0), IntensityMap(0.1, 0.5), IntensityMap(0.3, 0.6)]
     assert merge_intensity(maps) == IntensityMap(0.1, 0.6)

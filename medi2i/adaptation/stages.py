@@ -73,12 +73,20 @@ def check_settings(config: AdaptConfig, out: Path) -> DomainAdapter:
 
     Raises:
         UsageError: a domain is not given.
-        ConfigError: the method trains and there is no section for it, or crops of this size don't fit it.
+        ConfigError: the method trains and there is no section for it, or crops of this size don't fit it; or
+            its weights come from elsewhere.
         CheckpointError: the weights to start from are missing or of another method or size.
     """
     for domain in DOMAINS:
         config.folder(domain)
     adapter = config.adapter.build(seed=config.seed)
+    if adapter.given_weights:
+        raise ConfigError(
+            "adapter.name",
+            found=config.adapter.name,
+            expected="a method that learns from these folders",
+            remedy="make such a run with `medi2i import-weights`",
+        )
     if adapter.players:
         config.require_training()
         _check_crop_size(config, adapter)
@@ -144,13 +152,8 @@ class Stages:
         """Train, or fit what only needs statistics; leaves checkpoints with BEST."""
         config, adapter = self.config, self.config.adapter.build(seed=self.config.seed)
         folder = self.out / "checkpoints"
-        facts = {
-            "adapter": config.adapter.model_dump(mode="json"),
-            "data": config.data.model_dump(mode="json"),
-            "intensities": {name: m.to_dict() for name, m in self.domains.intensities.items()},
-        }
         if not adapter.players:
-            self._fit(adapter, folder, facts)
+            self.keep(adapter)
             return
         _start_weights(config, adapter, folder)
         if needs_segmenter(structure_losses_of(config)):
@@ -168,11 +171,30 @@ class Stages:
             hooks=Hooks(
                 validate=validator(self.domains, self.reference, config.evaluation),
                 preview=preview_writer(self.domains, self.out / "previews"),
-                facts=facts,
+                facts=self._facts(),
             ),
             workers=config.data.workers,
             labelled=labelled,
         )
+
+    def keep(self, adapter: DomainAdapter) -> None:
+        """Fit what only needs statistics, and keep a method as it is; leaves a checkpoint with BEST."""
+        folder = self.out / "checkpoints"
+        for name in self.found.rows:
+            adapter.fit(name, tensors(self.domains.images(name, "train")))
+        folder.mkdir(exist_ok=True)
+        state = self._facts() | {"best_step": 0}
+        save_checkpoint(folder, Checkpoint(0, dict(adapter.state_dict()), {}, {}, {}, state))
+        mark_best(folder, 0)
+
+    def _facts(self) -> dict[str, Any]:
+        """What every checkpoint says of its run."""
+        config = self.config
+        return {
+            "adapter": config.adapter.model_dump(mode="json"),
+            "data": config.data.model_dump(mode="json"),
+            "intensities": {name: m.to_dict() for name, m in self.domains.intensities.items()},
+        }
 
     def translate(self) -> None:
         """Every source image with the best checkpoint, masks carried."""
@@ -218,14 +240,6 @@ class Stages:
                 self.stop.raise_if_requested(str(self.out), remedy)
 
         return tick
-
-    def _fit(self, adapter: DomainAdapter, folder: Path, facts: dict[str, Any]) -> None:
-        for name in self.found.rows:
-            adapter.fit(name, tensors(self.domains.images(name, "train")))
-        folder.mkdir(exist_ok=True)
-        state = facts | {"best_step": 0}
-        save_checkpoint(folder, Checkpoint(0, dict(adapter.state_dict()), {}, {}, {}, state))
-        mark_best(folder, 0)
 
     def _crops(self, adapter: DomainAdapter) -> tuple[TrainingCrops, LabelledCrops | None]:
         """Training crops of both domains, and labelled batches for a method that wants them."""

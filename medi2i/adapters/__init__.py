@@ -12,6 +12,7 @@ from medi2i.adapters.cut import CUTConfig
 from medi2i.adapters.cyclegan import CycleGANConfig
 from medi2i.adapters.feature_gan import FeatureGANConfig
 from medi2i.adapters.gan import GANConfig
+from medi2i.adapters.imported import ImportedConfig
 from medi2i.adapters.matchgan import MatchGANConfig
 from medi2i.adapters.munit import MUNITConfig
 from medi2i.adapters.opgan import OPGANConfig
@@ -29,6 +30,7 @@ AdapterConfig = Annotated[
     | GANConfig
     | HistogramConfig
     | IdentityConfig
+    | ImportedConfig
     | MatchGANConfig
     | MUNITConfig
     | OPGANConfig
@@ -52,6 +54,7 @@ __all__ = [
     "GANConfig",
     "HistogramConfig",
     "IdentityConfig",
+    "ImportedConfig",
     "MUNITConfig",
     "MatchGANConfig",
     "OPGANConfig",

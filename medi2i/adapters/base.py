@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from medi2i.config import Config
 from medi2i.data.attributes import AttributesConfig
 from medi2i.image import Domain
+from medi2i.networks.way import Way
 
 Direction = Literal["source-to-target", "target-to-source"]
 StyleKind = Literal["random", "mean", "reference", "interpolate"]
@@ -148,6 +149,7 @@ class DomainAdapter(Trainee):
     bidirectional: ClassVar[bool] = True
     whole_images: ClassVar[bool] = False  # has to train on whole images: crops as large as the working size
     any_size: ClassVar[bool] = False  # sees images at a scale of its own: translates them at their own matrix
+    given_weights: ClassVar[bool] = False  # trains nothing: its weights come from elsewhere
     size_multiple: int = 1
 
     attributes: AttributesConfig | None = None  # what it is told of an image, with `needs_attributes`
@@ -169,6 +171,14 @@ class DomainAdapter(Trainee):
         A method with `styles` takes as `style`: an integer n, the n-th draw of each image (`random`); "mean";
         a code (S,) or one an image (B, S), of `sample_styles` or `encode_style`; None, its own choice.
         """
+
+    def way(self, direction: Direction) -> Way | None:
+        """The networks that translate in a direction, as one of tensors only: what is exported.
+
+        With the code that `translate` would be told it gives what `translate` gives. None: the method can't
+        be written as a graph of fixed operations.
+        """
+        return None
 
     def sample_styles(self, count: int, generator: torch.Generator) -> Float[Tensor, "N S"]:
         """Style codes from the distribution that the method draws from, for `interpolate`."""

@@ -23,6 +23,7 @@ from medi2i.losses.cycle import CycleKind, cycle_distance
 from medi2i.networks.augmentation import DiscriminatorAugmentationConfig
 from medi2i.networks.discriminator import PatchGANConfig
 from medi2i.networks.resnet import ResNetGeneratorConfig
+from medi2i.networks.way import Way
 from medi2i.similarity.weighting import masked_mean
 
 
@@ -106,9 +107,14 @@ class CycleGAN(DomainAdapter):
         style: Any = None,
         attributes: Any = None,
     ) -> Tensor:
-        generator = self.source_to_target if direction == "source-to-target" else self.target_to_source
-        translated: Tensor = generator(image)
+        translated: Tensor = self._generator(direction)(image)
         return translated
+
+    def way(self, direction: Direction) -> Way:
+        return Way(self._generator(direction))
+
+    def _generator(self, direction: Direction) -> nn.Module:
+        return self.source_to_target if direction == "source-to-target" else self.target_to_source
 
     def _generator_losses(self, batch: Batch, shared: Shared) -> dict[str, Tensor]:
         config = self.config

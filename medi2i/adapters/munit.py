@@ -28,6 +28,7 @@ from medi2i.networks.augmentation import DiscriminatorAugmentationConfig, presen
 from medi2i.networks.munit import MUNITGeneratorConfig
 from medi2i.networks.munit_discriminator import PyramidDiscriminatorConfig, shrink_valid
 from medi2i.networks.munit_styles import sample_styles, styles_as_asked
+from medi2i.networks.way import Way
 from medi2i.similarity.weighting import masked_mean
 
 ADAM = AdamConfig(learning_rate=1e-4, weight_decay=1e-4)
@@ -150,6 +151,11 @@ class MUNIT(DomainAdapter):
         )
         translated: Tensor = there.decoder(here.content_encoder(image), codes)
         return translated
+
+    def way(self, direction: Direction) -> Way:
+        here, there = self._from_to(direction)
+        size = self.config.generator.style_size
+        return Way(here.content_encoder, there.decoder, code="style", code_size=size)
 
     def translate_in_styles(
         self, image: Float[Tensor, "1 1 H W"], styles: Float[Tensor, "N S"], *, direction: Direction

@@ -22,6 +22,7 @@ from medi2i.losses import StructureLossConfig, StructureLosses, TranslationPair
 from medi2i.networks.augmentation import DiscriminatorAugmentationConfig
 from medi2i.networks.discriminator import PatchGANConfig
 from medi2i.networks.resnet import ResNetGeneratorConfig
+from medi2i.networks.way import Way
 
 
 class OneSidedConfig(Config):
@@ -79,6 +80,15 @@ class OneSided(DomainAdapter):
         """
         require_forward(direction, self.settings.name)
         return self._paint(image)
+
+    def way(self, direction: Direction) -> Way:
+        """The generator.
+
+        Raises:
+            UsageError: the other direction, which is not learned.
+        """
+        require_forward(direction, self.settings.name)
+        return Way(self.generator)
 
     def _paint(self, image: Tensor) -> Tensor:
         translated: Tensor = self.generator(image)

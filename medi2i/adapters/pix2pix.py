@@ -23,6 +23,7 @@ from medi2i.losses.adversarial import least_squares, log_likelihood
 from medi2i.networks.augmentation import DiscriminatorAugmentationConfig, present
 from medi2i.networks.discriminator import PatchGANConfig
 from medi2i.networks.unet import UNetGeneratorConfig
+from medi2i.networks.way import Way
 from medi2i.similarity.weighting import masked_mean
 
 
@@ -97,6 +98,15 @@ class Pix2Pix(DomainAdapter):
         require_forward(direction, self.config.name)
         translated: Tensor = self.generator(image)
         return translated
+
+    def way(self, direction: Direction) -> Way:
+        """The generator.
+
+        Raises:
+            UsageError: the other direction, which is not learned.
+        """
+        require_forward(direction, self.config.name)
+        return Way(self.generator)
 
     def _generator_losses(self, batch: Batch, shared: Shared) -> dict[str, Tensor]:
         config, joint = self.config, batch.source_valid * batch.target_valid

@@ -31,6 +31,7 @@ from medi2i.losses.labels import LabelLoss, fill_unknown, label_distance
 from medi2i.networks.augmentation import DiscriminatorAugmentationConfig, blacken, present
 from medi2i.networks.stargan import StarGANGeneratorConfig
 from medi2i.networks.stargan_discriminator import Judgement, StarGANDiscriminatorConfig
+from medi2i.networks.way import Way
 from medi2i.similarity.weighting import masked_mean, masked_mean_per_image
 
 ADAM = AdamConfig(learning_rate=1e-4)
@@ -171,6 +172,10 @@ class StarGAN(DomainAdapter):
         codes = spread_code(code, image, size=self.attributes.size)
         translated: Tensor = self.generator(image, codes)
         return translated
+
+    def way(self, direction: Direction) -> Way:
+        """The generator, whose code also says which way."""
+        return Way(self.generator, code="attributes", code_size=self.attributes.size)
 
     def read_attributes(self, values: Mapping[str, str], direction: Direction) -> Float[Tensor, " C"]:
         """Code that translations in this direction are to have; see `stargan_codes.choose_code`.

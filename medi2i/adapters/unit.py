@@ -23,6 +23,7 @@ from medi2i.image import Domain
 from medi2i.losses import StructureLosses, TranslationPair
 from medi2i.networks.munit import Content
 from medi2i.networks.munit_discriminator import shrink_valid
+from medi2i.networks.way import Way
 from medi2i.similarity.weighting import masked_mean
 
 
@@ -90,10 +91,17 @@ class UNIT(DomainAdapter):
         style: Any = None,
         attributes: Any = None,
     ) -> Tensor:
-        source, target = self._networks("source"), self._networks("target")
-        here, there = (source, target) if direction == "source-to-target" else (target, source)
+        here, there = self._from_to(direction)
         translated: Tensor = there.decoder(here.encoder(image))
         return translated
+
+    def way(self, direction: Direction) -> Way:
+        here, there = self._from_to(direction)
+        return Way(here.encoder, there.decoder)
+
+    def _from_to(self, direction: Direction) -> tuple[_Networks, _Networks]:
+        source, target = self._networks("source"), self._networks("target")
+        return (source, target) if direction == "source-to-target" else (target, source)
 
     def _networks(self, domain: Domain) -> _Networks:
         if domain == "source":

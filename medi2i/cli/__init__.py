@@ -12,6 +12,7 @@ from medi2i.cli.audit import audit
 from medi2i.cli.benchmark import benchmark
 from medi2i.cli.drr import drr
 from medi2i.cli.evaluate import evaluate
+from medi2i.cli.export import export, import_weights
 from medi2i.cli.options import DeviceOption, SetOption
 from medi2i.cli.output import print_plan, print_result
 from medi2i.cli.phantom import phantom
@@ -153,6 +154,8 @@ app.command(epilog=_EXIT_CODES)(evaluate)
 app.command(epilog=_EXIT_CODES)(audit)
 app.command(epilog=_EXIT_CODES)(benchmark)
 app.command("reader-study", epilog=_EXIT_CODES)(reader_study)
+app.command(epilog=_EXIT_CODES)(export)
+app.command("import-weights", epilog=_EXIT_CODES)(import_weights)
 app.add_typer(segment, name="segment", epilog=_EXIT_CODES)
 
 

@@ -42,9 +42,9 @@ class ResNetGeneratorConfig(Config):
     residual_output: bool = False
     full_resolution_skip: bool = False
 
-    def build(self, *, seed: int) -> ResNetGenerator:
+    def build(self, *, seed: int, channels: int = 1) -> ResNetGenerator:
         """A generator with weights drawn by `seed`."""
-        generator = ResNetGenerator(self)
+        generator = ResNetGenerator(self, channels)
         if self.initialization == "xavier":
             initialize_xavier(generator, seed=seed)
         else:
@@ -59,11 +59,11 @@ class ResNetGenerator(nn.Module):
 
     size_multiple = 4
 
-    def __init__(self, config: ResNetGeneratorConfig) -> None:
+    def __init__(self, config: ResNetGeneratorConfig, channels: int = 1) -> None:
         super().__init__()
         width = config.width
         self.residual_output = config.residual_output
-        self.stem = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(1, width, 7), *_norm_relu(width))
+        self.stem = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(channels, width, 7), *_norm_relu(width))
         self.encode = nn.Sequential(
             *_downsampling(width, 2 * width, config.downsample),
             *_downsampling(2 * width, 4 * width, config.downsample),
@@ -80,9 +80,9 @@ class ResNetGenerator(nn.Module):
             if config.full_resolution_skip
             else None
         )
-        self.paint = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(width, 1, 7))
+        self.paint = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(width, channels, 7))
 
-    def forward(self, image: Float[Tensor, "B 1 H W"]) -> Float[Tensor, "B 1 H W"]:
+    def forward(self, image: Float[Tensor, "B N H W"]) -> Float[Tensor, "B N H W"]:
         stem: Tensor = self.stem(image)
         features: Tensor = self.decode(self.transform(self.encode(stem)))
         if self.join is not None:

@@ -1,5 +1,6 @@
 """Whole images through a trained method: one image, a data set folder, and the looks an image may get."""
 
+from medi2i.translation.arrays import translate_array
 from medi2i.translation.folder import translate
 from medi2i.translation.images import write_translations
 from medi2i.translation.styles import (
@@ -9,8 +10,10 @@ from medi2i.translation.styles import (
     methods_where,
     parse_assignments,
     read_reference,
+    require_direction,
     translate_plainly,
 )
+from medi2i.translation.transforms import Medi2iTranslated, RandMedi2iTranslated
 from medi2i.translation.translator import (
     Translator,
     build_adapter,
@@ -21,6 +24,8 @@ from medi2i.translation.translator import (
 
 __all__ = [
     "Look",
+    "Medi2iTranslated",
+    "RandMedi2iTranslated",
     "StyleRequest",
     "Translator",
     "build_adapter",
@@ -30,7 +35,9 @@ __all__ = [
     "methods_where",
     "parse_assignments",
     "read_reference",
+    "require_direction",
     "translate",
+    "translate_array",
     "translate_plainly",
     "translate_whole",
     "write_translations",

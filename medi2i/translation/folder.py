@@ -32,7 +32,7 @@ from medi2i.training.interruption import StopRequest, stop_on_signals
 from medi2i.training.progress import Progress
 from medi2i.translation.delivery import Delivery
 from medi2i.translation.images import record_key, write_translations
-from medi2i.translation.styles import StyleRequest, choose_looks, methods_where
+from medi2i.translation.styles import StyleRequest, choose_looks, require_direction
 from medi2i.translation.translator import Translator, domains, load_translator
 
 
@@ -85,7 +85,7 @@ def translate(
     require_free(out)
     _require_key_use(strip_identity, key)
     translator = load_translator(run, device=device)
-    _require_direction(translator, direction)
+    require_direction(translator, direction)
     request = StyleRequest(style, tuple(references), draws, attributes or {})
     looks = choose_looks(translator, direction, request)
     with stop_on_signals() as stop:
@@ -171,17 +171,6 @@ def _require_key_use(strip_identity: bool, key: Path | None) -> None:
             found="no --strip-identity",
             expected="both: the key leads from the images' names to those that replace them",
             remedy="add --strip-identity, or drop --key",
-        )
-
-
-def _require_direction(translator: Translator, direction: Direction) -> None:
-    """Refuse a way that the method does not go before anything is read or written."""
-    if direction == "target-to-source" and not translator.adapter.bidirectional:
-        raise UsageError(
-            f"--direction {direction}",
-            found=f"method '{translator.origin['method']}'",
-            expected="source-to-target: it learns one way only",
-            remedy=f"drop the option, or use a run of {', '.join(methods_where('bidirectional'))}",
         )
 
 

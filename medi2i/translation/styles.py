@@ -109,6 +109,21 @@ def translate_plainly(
     return translator.translate(image, valid, direction, style=look.style, attributes=look.attributes)[0]
 
 
+def require_direction(translator: Translator, direction: Direction) -> None:
+    """Refuse a way that the method does not go before anything is read or written.
+
+    Raises:
+        UsageError: it has no way back.
+    """
+    if direction == "target-to-source" and not translator.adapter.bidirectional:
+        raise UsageError(
+            f"--direction {direction}",
+            found=f"method '{translator.origin['method']}'",
+            expected="source-to-target: it learns one way only",
+            remedy=f"drop the option, or use a run of {', '.join(methods_where('bidirectional'))}",
+        )
+
+
 def parse_assignments(texts: Sequence[str], option: str, example: str = "view=PA") -> dict[str, str]:
     """`KEY=VALUE` texts as a dictionary; messages show an example.
 

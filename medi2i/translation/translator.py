@@ -11,21 +11,17 @@ import torch
 from jaxtyping import Bool, Float, Float32
 from pydantic import TypeAdapter
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812
 
 from medi2i.adapters import AdapterConfig, Direction, DomainAdapter
 from medi2i.adapters.baselines import Identity
 from medi2i.config import validate_config
-from medi2i.data.decoding import resize, working_shape
 from medi2i.data.manifest import file_sha256
 from medi2i.data.settings import DataConfig
 from medi2i.errors import CheckpointError, UsageError
 from medi2i.image import Domain, IntensityMap
-from medi2i.io.field import fill_outside
 from medi2i.training.checkpoint import Checkpoint, checkpoint_path, load_checkpoint, load_networks
 from medi2i.training.engine import DeviceName, make_accelerator
-
-_DETAIL_GAIN = (0.25, 4.0)
+from medi2i.translation.scale import pad_to_multiple, to_own_matrix, to_working_scale
 
 
 @dataclass(frozen=True)
@@ -54,10 +50,8 @@ class Translator:
     ) -> tuple[Float32[np.ndarray, "H W"], dict[str, Any]]:
         """One image in [-1, 1] at its own matrix, and how it was done.
 
-        The network sees the image at working scale. When that is smaller than the image, the detail the
-        network did not see (image minus its smoothed self) is added back, scaled by how much the network
-        changed the contrast of the detail it did see (a Laplacian pyramid of two levels). A method of any
-        size gets the image as it is.
+        The network sees the image at working scale; `scale.to_own_matrix` says how it comes back. A method of
+        any size gets the image as it is.
 
         Args:
             image: in [-1, 1], at its own matrix.
@@ -69,36 +63,23 @@ class Translator:
             CheckpointError: the network's output is not finite.
             UsageError: the method has no such style or attributes, or does not go this way.
         """
-        full = torch.from_numpy(image)[None]
-        mask = torch.from_numpy(valid).float()[None]
-        rows, columns = image.shape
         small, small_valid = self.to_working_scale(image, valid)
-        shape = (small.shape[-2], small.shape[-1])
         translated = translate_whole(
             self.adapter, small, small_valid, direction, self.device, style=style, attributes=attributes
         )
         self._require_finite(translated)
-        how: dict[str, Any] = {"working_rows": shape[0], "working_columns": shape[1], "detail_gain": None}
-        if shape != (rows, columns):
-            smaller = max(shape) < max(rows, columns)
-            gain = _detail_gain(small, translated) if smaller else 0.0
-            how["detail_gain"] = round(gain, 4) if smaller else None
-            lifted = resize(translated, (rows, columns))
-            detail = full - resize(small, (rows, columns))
-            translated = (lifted + gain * detail).clamp(-1, 1)
-        result = torch.where(mask > 0.5, translated, torch.tensor(-1.0))
-        return result[0].numpy(), how
+        return to_own_matrix(image, valid, small, translated)
+
+    @property
+    def working_size(self) -> int | None:
+        """Longer side at which the network sees an image; None for the image's own."""
+        return None if self.adapter.any_size else self.data.working_size
 
     def to_working_scale(
         self, image: Float32[np.ndarray, "H W"], valid: Bool[np.ndarray, "H W"]
     ) -> tuple[Float[Tensor, "1 h w"], Float[Tensor, "1 h w"]]:
         """Image and valid plane as the network sees them."""
-        rows, columns = image.shape
-        working_size = None if self.adapter.any_size else self.data.working_size
-        shape = working_shape(rows, columns, working_size)
-        small = resize(torch.from_numpy(image)[None], shape)
-        small_valid = (resize(torch.from_numpy(valid).float()[None], shape) > 0.5).float()
-        return small, small_valid
+        return to_working_scale(image, valid, self.working_size)
 
     @property
     def keeps_images(self) -> bool:
@@ -131,13 +112,14 @@ def translate_whole(
 ) -> Tensor:
     """One (1, H, W) image through an adapter on its device, padded to its multiple and cropped back."""
     height, width = image.shape[-2:]
-    image = torch.from_numpy(fill_outside(image[0].numpy(), valid[0].numpy() > 0))[None]
-    pad = (0, -width % adapter.size_multiple, 0, -height % adapter.size_multiple)
-    padded = F.pad(image[None], pad, mode="replicate").to(device)
-    valid_padded = F.pad(valid[None].float(), pad).to(device)
+    padded, valid_padded = pad_to_multiple(image, valid, adapter.size_multiple)
     with torch.inference_mode():
         out = adapter.translate(
-            padded, direction=direction, valid=valid_padded, style=style, attributes=attributes
+            padded[None].to(device),
+            direction=direction,
+            valid=valid_padded[None].to(device),
+            style=style,
+            attributes=attributes,
         )
     return out[0, :, :height, :width].float().cpu()
 
@@ -186,12 +168,3 @@ def build_adapter(checkpoint: Checkpoint, origin: Path) -> DomainAdapter:
     adapter: DomainAdapter = config.build(seed=0)
     load_networks(adapter, checkpoint.networks | checkpoint.average, origin)
     return adapter
-
-
-def _detail_gain(before: Tensor, after: Tensor) -> float:
-    """How much the translation scaled fine detail: regression slope of its gradients on the input's."""
-    slopes = [torch.diff(image, dim=dim) for dim in (-1, -2) for image in (before, after)]
-    numerator = sum(float((slopes[i] * slopes[i + 1]).sum()) for i in (0, 2))
-    denominator = sum(float(slopes[i].square().sum()) for i in (0, 2))
-    low, high = _DETAIL_GAIN
-    return min(high, max(low, numerator / denominator)) if denominator else low

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 from tiny_data import STRUCTURES, TARGET_SHAPE, make_masks, make_scene, save_png, write_patients
 
+from medi2i import choose_config, import_weights
 from medi2i.config import dump_config
 from medi2i.errors import CheckpointError, ConfigError, InterruptedRunError, UsageError
 from medi2i.io.masks import write_mask_folder
 from medi2i.proof import EvaluateConfig, evaluate, examination
 from medi2i.report.results import read_results
+from tests.adaptation.published import Reference, save
 from tests.segmentation.squares import tiny_config
 
 SMALL = {
@@ -79,6 +81,23 @@ def test_the_results_begin_with_the_verdict_and_keep_what_adapt_measured(evaluat
     assert (results["verdict"]["name"], results["valid"]) == ("cannot tell", True)
     assert "2 patients for thresholds, 10 needed" in results["verdict"]["reason"]
     assert read_results(evaluated / "results.json").verdict.name == results["verdict"]["name"]
+
+
+def test_published_weights_are_judged_like_a_run_of_our_own(evaluated, domains_folder, settings, tmp_path):
+    there, back = (save(Reference(seed=seed), tmp_path / f"{seed}.pth") for seed in (1, 2))
+    config = choose_config("imported", None, ["evaluation.feature_size=64", "data.working_size=40"], "cpu")
+    folders = {"source": str(domains_folder / "src"), "target": str(domains_folder / "tgt")}
+    run = tmp_path / "run"
+    import_weights(there, config.model_copy(update=folders), out=run, back=back, device="cpu")
+    # the controls don't depend on the run
+    shutil.copytree(evaluated / "evaluation" / "controls", run / "evaluation" / "controls")
+    evaluate(run, EvaluateConfig.model_validate(json.loads(settings.read_text())), device="cpu")
+    results = read_results(run / "results.json")
+    assert results.run.method == "imported"
+    assert results.preservation is not None and results.preservation.n_images == 12
+    # random weights keep nothing of an image
+    assert all(structure.kept == 0 for structure in results.preservation.structures)
+    assert "imported" in (run / "report.html").read_text()
 
 
 def test_the_certificate_has_a_row_for_each_image_and_structure(evaluated):
