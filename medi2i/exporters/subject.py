@@ -8,7 +8,7 @@ from typing import Any
 
 from medi2i.adapters import Direction
 from medi2i.errors import UsageError
-from medi2i.io.dicom_write import software_version
+from medi2i.io.dicom_origin import software_version
 from medi2i.training.checkpoint import load_checkpoint
 from medi2i.translation import Translator, load_translator, require_direction
 from medi2i.translation.translator import domains
