@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from medi2i.proof import EvaluateConfig, EvaluateResult, evaluate
     from medi2i.rendering import DRRConfig, render_drrs
     from medi2i.report import write_comparison, write_report
+    from medi2i.synthesis import SynthesizeConfig, SynthesizeResult, synthesize
     from medi2i.translation import translate
 
 _HOMES = {
@@ -31,6 +32,8 @@ _HOMES = {
     "EvaluateConfig": "medi2i.proof",
     "EvaluateResult": "medi2i.proof",
     "PhantomConfig": "medi2i.drr.phantom",
+    "SynthesizeConfig": "medi2i.synthesis",
+    "SynthesizeResult": "medi2i.synthesis",
     "adapt": "medi2i.adaptation",
     "choose_config": "medi2i.adaptation",
     "describe_job": "medi2i.adaptation",
@@ -38,6 +41,7 @@ _HOMES = {
     "load_run_config": "medi2i.adaptation",
     "read_radiograph": "medi2i.io",
     "render_drrs": "medi2i.rendering",
+    "synthesize": "medi2i.synthesis",
     "translate": "medi2i.translation",
     "write_phantom_dataset": "medi2i.drr.phantom",
     "write_comparison": "medi2i.report",
@@ -51,6 +55,8 @@ __all__ = [
     "EvaluateConfig",
     "EvaluateResult",
     "PhantomConfig",
+    "SynthesizeConfig",
+    "SynthesizeResult",
     "adapt",
     "choose_config",
     "describe_job",
@@ -58,6 +64,7 @@ __all__ = [
     "load_run_config",
     "read_radiograph",
     "render_drrs",
+    "synthesize",
     "translate",
     "write_comparison",
     "write_phantom_dataset",
