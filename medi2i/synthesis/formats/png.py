@@ -73,7 +73,8 @@ class PngWriter(SetWriter):
         """The form of docs/dataset-folder.md."""
         return (
             "16-bit grey PNG in `images/`, bone bright; `masks/<image>/<structure>.png`, 255 inside; "
-            "`valid/`, 0 where there is no image. Spacing, patients and splits are in the tables beside them. "
+            "`valid/`, 0 where there is no image. Spacing, patients and splits are in the tables beside "
+            "them. "
             "It is a data set folder of medi2i: all its commands take it as it is."
         )
 
