@@ -97,8 +97,8 @@ def synthesize(
     config = config or SynthesizeConfig()
     if not runs:
         raise UsageError("RUN", found="none", expected="a run of medi2i adapt", remedy="name one")
-    gates = tuple(open_gate(run) for run in runs) if config.gate else None
     translators = [load_translator(run, device=device) for run in runs]
+    gates = tuple(open_gate(run) for run in runs) if config.gate else None
     with stop_on_signals() as stop:
         sources = _read(config, source, stop, out)
         writer = make_writer(config, out, sources.structures, sources.convention)

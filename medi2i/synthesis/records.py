@@ -8,6 +8,7 @@ counts as not there and is made again, with the same bytes.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from array import array
 from collections.abc import Iterator, Mapping
@@ -44,18 +45,18 @@ def open_set(out: Path, request: Mapping[str, Any], *, alone: bool) -> bool:
         DiskFullError, EnvironmentProblemError: it can't be written to.
     """
     text = json.dumps(request, indent=1, sort_keys=True) + "\n"
-    if (out / REQUEST).is_file():
-        if (out / REQUEST).read_text(encoding="utf-8") != text:
-            raise OutputExistsError(
-                out,
-                found="a set of other settings, sources or runs",
-                expected="a new folder, or the same command to go on with an unfinished set",
-                remedy="choose another --out",
-            )
-    else:
+    if not (out / REQUEST).is_file():
         _require_empty(out)
         write_text_atomically(out / UNFINISHED, _WORDS)  # first: from here on nobody takes it for a set
-        write_text_atomically(out / REQUEST, text)
+        if not (out / REQUEST).is_file():  # another share may have begun meanwhile
+            write_text_atomically(out / REQUEST, text)
+    if (out / REQUEST).read_text(encoding="utf-8") != text:
+        raise OutputExistsError(
+            out,
+            found="a set of other settings, sources or runs",
+            expected="a new folder, or the same command to go on with an unfinished set",
+            remedy="choose another --out",
+        )
     complete = not (out / UNFINISHED).is_file()
     if alone:
         _sweep(out)
@@ -137,19 +138,18 @@ def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def _require_empty(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise OutputExistsError(out, found="a file", expected="a new folder", remedy="choose another --out")
-    if out.is_dir():
-        sweep_unfinished(out, name=UNFINISHED)
-        sweep_unfinished(out, name=REQUEST)
-        if any(path.name != UNFINISHED for path in out.iterdir()):
-            raise OutputExistsError(
-                out,
-                found="a folder that holds something",
-                expected="a new or empty folder",
-                remedy="choose another --out",
-            )
+    # what a call leaves that was killed at its start, or another share has written by now, counts as nothing
+    if out.is_dir() and not all(
+        path.name.endswith((UNFINISHED, REQUEST, _PROGRESS)) for path in out.iterdir()
+    ):
+        raise OutputExistsError(
+            out,
+            found="a folder that holds something",
+            expected="a new or empty folder",
+            remedy="choose another --out",
+        )
 
 
 def _sweep(out: Path) -> None:
-    sweep_unfinished(out)
-    for folder in [path for path in out.rglob("*") if path.is_dir()]:
-        sweep_unfinished(folder)
+    for folder, _, _ in os.walk(out):
+        sweep_unfinished(Path(folder))

@@ -20,6 +20,7 @@ from medi2i.errors import (
     DiskFullError,
     EnvironmentProblemError,
     InputError,
+    InterruptedRunError,
     NothingUsableError,
     OutputExistsError,
     UsageError,
@@ -155,7 +156,7 @@ def test_a_process_killed_in_the_middle_leaves_a_set_that_is_gone_on_with(
 ):
     out = tmp_path / "set"
     command = [sys.executable, "-m", "medi2i", "synthesize", styled_run, "--from", source, "--out", out]
-    command += ["--count", "20", "--randomise", "--no-gate", "--device", "cpu", "--workers", "2"]
+    command += ["--count", "20", "--randomise", "--no-gate", "--device", "cpu"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
         _wait_for(lambda: any(out.glob(".progress/*.jsonl")), process)
@@ -163,9 +164,35 @@ def test_a_process_killed_in_the_middle_leaves_a_set_that_is_gone_on_with(
     assert process.returncode == -signal.SIGKILL
     assert (out / UNFINISHED).is_file()
     assert not (out / "manifest.jsonl").exists()
-    time.sleep(1.5)  # workers look for their parent once a second
     result = make_set(styled_run, source, out, count=20, randomise={})
     assert 0 < result.made < 20
+    assert contents(out) == contents(whole)
+
+
+def test_a_request_to_stop_is_followed_after_the_image_it_is_at(
+    styled_run, source, whole, tmp_path, monkeypatch
+):
+    make, out = Maker.make, tmp_path / "set"
+
+    def ask(self, number):
+        if number == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return make(self, number)
+
+    monkeypatch.setattr(Maker, "make", ask)
+    with pytest.raises(InterruptedRunError, match="run the same command again"):
+        make_set(styled_run, source, out, count=20, randomise={})
+    monkeypatch.setattr(Maker, "make", make)
+    assert make_set(styled_run, source, out, count=20, randomise={}).made == 16
+    assert contents(out) == contents(whole)
+
+
+def test_what_a_call_leaves_that_was_killed_at_its_start_is_no_content(styled_run, source, whole, tmp_path):
+    out = tmp_path / "set"
+    out.mkdir()
+    (out / UNFINISHED).write_text("half")
+    (out / ".medi2i-unfinished-0123abcd-synthesis.json").write_text("{")
+    make_set(styled_run, source, out, count=20, randomise={})
     assert contents(out) == contents(whole)
 
 
