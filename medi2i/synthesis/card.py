@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from medi2i.synthesis.limits import LIMITS_OF_ANY
 from medi2i.synthesis.settings import SynthesizeConfig
 
 CARD = "DATASET_CARD.md"
@@ -69,7 +70,7 @@ class About:
         request: all that its bytes depend on.
         structures: in order.
         format_words: what the files are, and what reads them.
-        limits: what is known to be wrong with it, one sentence each.
+        limits: what is known to be wrong with this set, one sentence each.
     """
 
     config: SynthesizeConfig
@@ -83,7 +84,7 @@ def write_card_text(about: About, counts: Counts) -> str:
     """The card, in Markdown. No date and no path: the same set has the same card."""
     parts = [
         "# Synthetic radiographs",
-        f"{counts.accepted} labelled synthetic radiographs, translated from DRRs by medi2i. None was taken.",
+        f"{counts.accepted} labelled synthetic radiographs: DRRs translated by medi2i, no acquired films.",
         _table(
             ("", ""),
             [
@@ -116,7 +117,7 @@ def write_card_text(about: About, counts: Counts) -> str:
         "## Sources and runs",
         *_origins(about, counts),
         "## Known limits",
-        "\n".join(f"- {limit}" for limit in about.limits),
+        "\n".join(f"- {limit}" for limit in (*about.limits, *LIMITS_OF_ANY)),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -195,7 +196,7 @@ def _origins(about: About, counts: Counts) -> list[str]:
     look = "none" if about.config.randomise is None else about.config.randomise.model_dump_json()
     balance = " and ".join(about.config.balance) or "none"
     return [
-        f"Sources: {sources['images']} labelled DRRs of {sources['patients']} patients, fingerprint "
+        f"Sources: {sources['images']} labelled DRRs of {sources['patients']} patient(s), fingerprint "
         f"`{sources['fingerprint']}` (files by hash in the manifest). Views: {views or 'none'}.",
         _table(("run", "method", "step", "weights (sha256)", "images"), rows),
         f"Looks drawn of each source image by methods that draw styles: {about.config.styles}. Random looks "

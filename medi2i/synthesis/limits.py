@@ -1,4 +1,4 @@
-"""What is known to be wrong with a set: one sentence each, for its card and for the console."""
+"""What is known to be wrong with a set, one sentence each: for its card, and for the console."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from medi2i.synthesis.gate import Gate, outlines_not_judged
 from medi2i.synthesis.settings import SynthesizeConfig
 from medi2i.synthesis.sources import Sources
 
-_ALWAYS = (
+LIMITS_OF_ANY = (
     "Labels are projections of three-dimensional structures: they say where a structure is, not where a "
     "reader would see it.",
     "The gate finds changes of a pixel of the matrix it measures at, and no finer ones; it can't see what is "
@@ -26,7 +26,7 @@ def known_limits(
     names: Sequence[str],
     gates: Sequence[Gate] | None,
 ) -> tuple[str, ...]:
-    """Limits of this set first, then those of any.
+    """Limits of this set; the card adds those of any.
 
     Raises:
         CheckpointError: a run's manifest is damaged.
@@ -51,7 +51,7 @@ def known_limits(
         found.append(
             "Some images have areas that are no image; they are dark, and the files don't mark them."
         )
-    return (*found, *_ALWAYS)
+    return tuple(found)
 
 
 def _learnt(sources: Sources, run: Path) -> int:
