@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from medi2i.adaptation.results import version_of
 from medi2i.data.manifest import Skipped, write_skipped
 from medi2i.errors import NothingUsableError, UsageError
 from medi2i.io.atomic import write_stream_atomically, write_text_atomically
 from medi2i.synthesis.card import CARD, About, Counts, write_card_text
-from medi2i.synthesis.draws import plan_draws
-from medi2i.synthesis.formats import SetWriter, make_writer
-from medi2i.synthesis.gate import Gate, for_structures, open_gate
-from medi2i.synthesis.limits import known_limits
 from medi2i.synthesis.making import Task
+from medi2i.synthesis.preparation import PreparedSet, prepare_set
 from medi2i.synthesis.records import MANIFEST, ProgressLog, close_set, open_set
 from medi2i.synthesis.settings import SynthesizeConfig
 from medi2i.synthesis.sources import Sources, read_sources
@@ -28,10 +23,8 @@ from medi2i.synthesis.workers import make_images
 from medi2i.training.engine import DeviceName
 from medi2i.training.interruption import StopRequest, stop_on_signals
 from medi2i.training.progress import Progress
-from medi2i.translation import StyleRequest, Translator, choose_looks, load_translator
 
 _REMEDY = "run the same command again: what is finished is kept"
-_FORMAT = 1  # raised when the same request gives other bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,44 +90,19 @@ def synthesize(
     config = config or SynthesizeConfig()
     if not runs:
         raise UsageError("RUN", found="none", expected="a run of medi2i adapt", remedy="name one")
-    translators = [load_translator(run, device=device) for run in runs]
-    gates = tuple(open_gate(run) for run in runs) if config.gate else None
     with stop_on_signals() as stop:
-        sources = _read(config, source, stop, out)
-        writer = make_writer(config, out, sources.structures, sources.convention)
-        plan, count = plan_draws(config, sources, [_draws_styles(each) for each in translators])
-        for translator in translators:  # attributes that a method does not know are told before any work
-            choose_looks(translator, "source-to-target", StyleRequest(attributes=config.attributes))
-        names = _names(runs)
-        if gates is not None:
-            gates = tuple(for_structures(gate, sources.structures) for gate in gates)
-        request = _request(config, sources, writer, names, translators, gates, count)
-        limits = known_limits(config, sources, runs, names, gates)
-        complete = open_set(out, request, alone=shard is None)
-        if complete:
-            return _completed(out, sources, limits)
-        task = Task(
-            sources=sources,
-            plan=plan,
-            writer=writer,
-            runs=tuple(runs),
-            names=names,
-            gates=gates,
-            attributes=config.attributes,
-            randomise=config.randomise,
-            keep_rejected=config.keep_rejected,
-            device=device,
-        )
-        del translators
-        log = ProgressLog(out, shard or (1, 1), count)
-        made = _make_missing(task, log, count, workers, shard or (1, 1), stop)
+        prepared = prepare_set(config, runs, lambda: _read(config, source, stop, out), out=out, device=device)
+        task, sources = prepared.task, prepared.task.sources
+        if open_set(out, prepared.request, alone=shard is None):
+            return _completed(out, sources, prepared.limits)
+        log = ProgressLog(out, shard or (1, 1), prepared.count)
+        made = _make_missing(task, log, prepared.count, workers, shard or (1, 1), stop)
         drawn = sum(log.finished())
         if shard is not None:
-            return SynthesizeResult(out, False, drawn, made, None, None, sources.skipped, limits)
-        about = About(config, request, sources.structures, writer.describe(), limits)
-        counts = _write_tables(out, writer, log, sources, about)
+            return SynthesizeResult(out, False, drawn, made, None, None, sources.skipped, prepared.limits)
+        counts = _write_tables(out, config, prepared, log)
     return SynthesizeResult(
-        out, True, drawn, made, counts.accepted, dict(counts.rejected), sources.skipped, limits
+        out, True, drawn, made, counts.accepted, dict(counts.rejected), sources.skipped, prepared.limits
     )
 
 
@@ -185,7 +153,7 @@ def _records(
             stop.raise_if_requested("medi2i synthesize", _REMEDY)
 
 
-def _write_tables(out: Path, writer: SetWriter, log: ProgressLog, sources: Sources, about: About) -> Counts:
+def _write_tables(out: Path, config: SynthesizeConfig, prepared: PreparedSet, log: ProgressLog) -> Counts:
     """Tables, manifest and card; then the mark goes.
 
     Raises:
@@ -206,12 +174,14 @@ def _write_tables(out: Path, writer: SetWriter, log: ProgressLog, sources: Sourc
     def entries() -> Iterator[Mapping[str, Any]]:
         return (record["entry"] for record in log.ordered() if record["entry"] is not None)
 
+    writer, sources = prepared.task.writer, prepared.task.sources
     writer.finish(entries)
     write_stream_atomically(
         out / MANIFEST, (json.dumps(record["manifest"]) + "\n" for record in log.ordered())
     )
     if sources.skipped:
         write_skipped(out / "skipped.jsonl", sources.skipped)
+    about = About(config, prepared.request, sources.structures, writer.describe(), prepared.limits)
     write_text_atomically(out / CARD, write_card_text(about, counts))
     close_set(out)
     return counts
@@ -228,68 +198,3 @@ def _completed(out: Path, sources: Sources, limits: tuple[str, ...]) -> Synthesi
                 rejected[row["gate"]["reason"]] += 1
     accepted = drawn - rejected.total()
     return SynthesizeResult(out, True, drawn, 0, accepted, dict(rejected), sources.skipped, limits)
-
-
-def _draws_styles(translator: Translator) -> bool:
-    return "random" in translator.adapter.styles
-
-
-def _names(runs: Sequence[Path]) -> tuple[str, ...]:
-    """Names of the run folders; one that comes again gets a number."""
-    seen: Counter[str] = Counter()
-    names = []
-    for run in runs:
-        name = run.resolve().name
-        seen[name] += 1
-        names.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return tuple(names)
-
-
-def _request(
-    config: SynthesizeConfig,
-    sources: Sources,
-    writer: SetWriter,
-    names: Sequence[str],
-    translators: Sequence[Translator],
-    gates: Sequence[Gate] | None,
-    count: int,
-) -> dict[str, Any]:
-    """All that the bytes of a set depend on."""
-    sections = [None] * len(names) if gates is None else [_gate_facts(gate) for gate in gates]
-    facts = writer.facts
-    return {
-        "format": _FORMAT,
-        "medi2i": version_of("medi2i"),
-        "settings": config.model_dump(mode="json"),
-        "count": count,
-        "overlap": facts.overlap,
-        "priority": [facts.structures[number] for number in facts.priority],
-        "sources": {
-            "images": len(sources.rows),
-            "patients": len(set(sources.patients)),
-            "patients_known": sources.patients_known,
-            "structures": list(sources.structures),
-            "fingerprint": sources.fingerprint,
-        },
-        "runs": [
-            {"folder": name, **translator.origin, "gate": section}
-            for name, translator, section in zip(names, translators, sections, strict=True)
-        ],
-    }
-
-
-def _gate_facts(gate: Gate) -> dict[str, Any]:
-    """Thresholds and where they are from, without what can't be written as JSON."""
-    controls = gate.controls
-    facts = asdict(controls.controls)
-    facts["reasons"] = list(facts["reasons"])
-    return facts | {
-        "source": controls.calibrated_on,
-        "side_px": controls.side_px,
-        "thresholds": {key: _finite(value) for key, value in controls.thresholds.items()},
-        "structures": {key: _finite(value) for key, value in controls.structures.items()},
-    }
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
