@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from medi2i.proof import EvaluateConfig, EvaluateResult, evaluate
     from medi2i.rendering import DRRConfig, render_drrs
     from medi2i.report import write_comparison, write_report
+    from medi2i.synthesis import SynthesizeConfig, SynthesizeResult, synthesize
     from medi2i.translation import (
         Medi2iTranslated,
         RandMedi2iTranslated,
@@ -43,6 +44,8 @@ _HOMES = {
     "Medi2iTranslated": "medi2i.translation",
     "PhantomConfig": "medi2i.drr.phantom",
     "RandMedi2iTranslated": "medi2i.translation",
+    "SynthesizeConfig": "medi2i.synthesis",
+    "SynthesizeResult": "medi2i.synthesis",
     "Translator": "medi2i.translation",
     "adapt": "medi2i.adaptation",
     "choose_config": "medi2i.adaptation",
@@ -54,6 +57,7 @@ _HOMES = {
     "load_translator": "medi2i.translation",
     "read_radiograph": "medi2i.io",
     "render_drrs": "medi2i.rendering",
+    "synthesize": "medi2i.synthesis",
     "translate": "medi2i.translation",
     "translate_array": "medi2i.translation",
     "write_comparison": "medi2i.report",
@@ -71,6 +75,8 @@ __all__ = [
     "Medi2iTranslated",
     "PhantomConfig",
     "RandMedi2iTranslated",
+    "SynthesizeConfig",
+    "SynthesizeResult",
     "Translator",
     "adapt",
     "choose_config",
@@ -82,6 +88,7 @@ __all__ = [
     "load_translator",
     "read_radiograph",
     "render_drrs",
+    "synthesize",
     "translate",
     "translate_array",
     "write_comparison",

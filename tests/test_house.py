@@ -25,6 +25,7 @@ from medi2i.framing.distribution import FramingDistribution
 from medi2i.proof import EvaluateConfig
 from medi2i.rendering import DRRConfig
 from medi2i.segmentation import SegmenterConfig
+from medi2i.synthesis import SynthesizeConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "medi2i"
@@ -40,6 +41,7 @@ PRESET_CLASSES = {
     "phantom": PhantomConfig,
     "segment": SegmenterConfig,
     "structures": StructuresConfig,
+    "synthesize": SynthesizeConfig,
 }
 
 # A room may import rooms on lower floors, and itself; never one on its own floor.
@@ -56,9 +58,9 @@ FLOORS = (
     ("translation", "segmentation", "rendering"),
     ("evaluation",),
     ("preview",),
-    ("preflight", "preservation", "synthesis", "exporters", "reader_study", "downstream"),
+    ("preflight", "preservation", "exporters", "reader_study", "downstream"),
     ("adaptation",),
-    ("benchmarks", "proof"),
+    ("benchmarks", "proof", "synthesis"),
     ("cli",),
     ("__main__",),
 )

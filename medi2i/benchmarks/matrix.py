@@ -35,7 +35,8 @@ from medi2i.config import dump_config, load_config
 from medi2i.errors import EnvironmentProblemError, ExitCode, InterruptedRunError, OutputExistsError
 from medi2i.io.atomic import write_text_atomically
 from medi2i.training.engine import DeviceName, require_device
-from medi2i.training.interruption import StopRequest, stop_on_signals, stop_with_parent
+from medi2i.training.interruption import StopRequest, stop_on_signals
+from medi2i.training.processes import stop_with_parent
 from medi2i.training.progress import Progress
 
 _LOOK_S = 0.2

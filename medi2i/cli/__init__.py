@@ -18,6 +18,7 @@ from medi2i.cli.output import print_plan, print_result
 from medi2i.cli.phantom import phantom
 from medi2i.cli.reader_study import reader_study
 from medi2i.cli.segment import segment
+from medi2i.cli.synthesize import synthesize
 from medi2i.cli.translate import translate
 from medi2i.errors import ExitCode, Medi2iError, UsageError
 
@@ -151,6 +152,7 @@ def report(
 
 
 app.command(epilog=_EXIT_CODES)(evaluate)
+app.command(epilog=_EXIT_CODES)(synthesize)
 app.command(epilog=_EXIT_CODES)(audit)
 app.command(epilog=_EXIT_CODES)(benchmark)
 app.command("reader-study", epilog=_EXIT_CODES)(reader_study)

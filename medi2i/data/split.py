@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
+from collections.abc import Sequence
 
 import numpy as np
 from pydantic import Field
@@ -53,14 +54,10 @@ def assign_splits(
         some = "some" if any(row.patient for row in rows) else "all"
         warnings.append(f"{domain}: patients unknown for {some} images: each of them counts as one patient")
     if all(row.split for row in rows):
-        _require_no_leak(rows)
+        require_no_leak(rows)
         _require_all_sides(rows)
         return rows, warnings
-    patients: dict[str, list[int]] = defaultdict(list)
-    for index, row in enumerate(rows):
-        patients[row.patient or row.id].append(index)
-    # identical files are one group even when the tables call them different patients
-    groups = _merge_identical(list(patients.values()), rows)
+    groups = group_patients(rows)
     if len(groups) < _SMALLEST_DOMAIN:
         warnings.append(
             f"{domain}: {len(groups)} patient(s) in {len(rows)} images: split by image, so images of one "
@@ -70,6 +67,37 @@ def assign_splits(
         groups = by_image
     split_of = _draw(groups, config, seed)
     return [dataclasses.replace(row, split=split_of[index]) for index, row in enumerate(rows)], warnings
+
+
+def group_patients(rows: Sequence[ManifestRow]) -> list[list[int]]:
+    """Numbers of the rows that must be on one side of a split: those of one patient.
+
+    Identical files are one group even when the tables call them different patients; an image of an unknown
+    patient is a patient of its own.
+    """
+    patients: dict[str, list[int]] = defaultdict(list)
+    for index, row in enumerate(rows):
+        patients[row.patient or row.id].append(index)
+    return _merge_identical(list(patients.values()), rows)
+
+
+def require_no_leak(rows: Sequence[ManifestRow]) -> None:
+    """Refuse splits, as the user gave them, that put one patient or one image on two sides.
+
+    Raises:
+        SplitLeakError: they do.
+    """
+    for key, what in (("patient", "one patient"), ("sha256", "one image")):
+        sides: dict[str, str] = {}
+        for row in rows:
+            value = getattr(row, key)
+            if value and sides.setdefault(value, row.split) != row.split:
+                raise SplitLeakError(
+                    row.file,
+                    found=f"{what} in '{sides[value]}' and in '{row.split}'",
+                    expected="every patient on one side",
+                    remedy="mend the column 'split' of patients.csv",
+                )
 
 
 def _draw(groups: list[list[int]], config: SplitConfig, seed: int) -> dict[int, str]:
@@ -83,7 +111,7 @@ def _draw(groups: list[list[int]], config: SplitConfig, seed: int) -> dict[int, 
     return {index: name for name, group in zip(names, order, strict=False) for index in groups[group]}
 
 
-def _merge_identical(groups: list[list[int]], rows: list[ManifestRow]) -> list[list[int]]:
+def _merge_identical(groups: list[list[int]], rows: Sequence[ManifestRow]) -> list[list[int]]:
     """Groups of row numbers, joined where they share a file's content; a chain of twins is one group."""
     group_of: dict[str, list[int]] = {}
     for members in groups:
@@ -91,20 +119,6 @@ def _merge_identical(groups: list[list[int]], rows: list[ManifestRow]) -> list[l
         joined = [index for group in (*twins.values(), members) for index in group]
         group_of.update({rows[index].sha256: joined for index in joined})
     return list({id(group): group for group in group_of.values()}.values())
-
-
-def _require_no_leak(rows: list[ManifestRow]) -> None:
-    for key, what in (("patient", "one patient"), ("sha256", "one image")):
-        sides: dict[str, str] = {}
-        for row in rows:
-            value = getattr(row, key)
-            if value and sides.setdefault(value, row.split) != row.split:
-                raise SplitLeakError(
-                    row.file,
-                    found=f"{what} in '{sides[value]}' and in '{row.split}'",
-                    expected="every patient on one side",
-                    remedy="mend the column 'split' of patients.csv",
-                )
 
 
 def _require_all_sides(rows: list[ManifestRow]) -> None:

@@ -6,14 +6,16 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from medi2i.errors import DiskFullError, EnvironmentProblemError
 
 _UNFINISHED = ".medi2i-unfinished-"
 _TOKEN_BYTES = 4
+_BLOCK = 65_536  # bytes read at once
 _REPLACED = ".medi2i-replaced-"
 
 
@@ -64,6 +66,36 @@ def write_bytes_atomically(path: Path, content: bytes) -> None:
         unfinished.write_bytes(content)
 
     write_atomically(path, write, bytes_needed=len(content))
+
+
+def write_stream_atomically(path: Path, parts: Iterable[str]) -> None:
+    """Write UTF-8 text piece by piece as `write_atomically` does; only one piece is in memory.
+
+    Raises:
+        DiskFullError: the device or the quota is full; `path` is as it was.
+        EnvironmentProblemError: the operating system refuses to write; `path` is as it was.
+    """
+
+    def write(unfinished: Path) -> None:
+        with unfinished.open("w", encoding="utf-8", newline="\n") as stream:
+            stream.writelines(parts)
+
+    write_atomically(path, write)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append a line of UTF-8 text; what a crash or a full disk cut off before is no line, and goes first.
+
+    Raises:
+        DiskFullError: the device or the quota is full; the lines before are as they were.
+        EnvironmentProblemError: the operating system refuses to write.
+    """
+    content = f"{line}\n".encode()
+    with _explained(path, path, len(content)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab+") as stream:
+            _cut_to_lines(stream)
+            stream.write(content)
 
 
 def replace_folder_atomically(
@@ -162,6 +194,23 @@ def _explained(path: Path, unfinished: Path, bytes_needed: int | None) -> Iterat
             expected="a folder that may be written to",
             remedy="check its permissions or choose another output folder",
         ) from error
+
+
+def _cut_to_lines(stream: BinaryIO) -> None:
+    """Remove what stands behind the last end of a line."""
+    size = stream.seek(0, os.SEEK_END)
+    end = size
+    while end > 0:
+        start = max(0, end - _BLOCK)
+        stream.seek(start)
+        found = stream.read(end - start).rfind(b"\n")
+        if found >= 0:
+            end = start + found + 1
+            break
+        end = start
+    if end < size:
+        stream.truncate(end)
+    stream.seek(0, os.SEEK_END)
 
 
 def _free_bytes(folder: Path) -> str:

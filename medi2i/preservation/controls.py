@@ -165,6 +165,8 @@ def compose_controls(
         "calibration_patients": _count_patients(calibration),
         "tested_patients": _count_patients(tested),
         "strengths": config.controls.model_dump(mode="json"),
+        "instruments": config.instruments.model_dump(mode="json"),
+        "margin_px": config.margin_px,
         "thresholds": {name: _or_none(value) for name, value in thresholds.items()},
         "judged_thresholds": {name: _or_none(value) for name, value in judgement.thresholds.items()},
         "structure_thresholds": structures,
@@ -175,6 +177,43 @@ def compose_controls(
         "dose_response": dose_response(tested, doses),
     }
     return RunControls(judgement, thresholds, structures, shared, config.side_px, source, section)
+
+
+def restore_controls(section: Mapping[str, Any]) -> tuple[RunControls, PreservationConfig]:
+    """Thresholds, and the settings of the instruments that they hold for, from `controls` of `results.json`.
+
+    Sections of before instruments were written down are of the default ones.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is no such section.
+    """
+    limits = {
+        name: math.inf if value is None else float(value) for name, value in section["thresholds"].items()
+    }
+    judged = {
+        name: math.inf if value is None else float(value)
+        for name, value in section["judged_thresholds"].items()
+    }
+    share = section["false_flags"]
+    false_flags = tuple(
+        math.nan if share[key] is None else float(share[key]) for key in ("estimate", "low", "high")
+    )
+    judgement = Judgement(
+        Controls(section["state"], tuple(section["reasons"])),
+        judged,
+        (),
+        (false_flags[0], false_flags[1], false_flags[2]),
+    )
+    measured = {key: section[key] for key in ("side_px", "instruments", "margin_px") if key in section}
+    config = PreservationConfig.model_validate(measured)
+    structures = {
+        kind: math.inf if value is None else float(value)
+        for kind, value in section["structure_thresholds"].items()
+    }
+    kinds = frozenset(section["outline_kinds"])
+    return RunControls(
+        judgement, limits, structures, kinds, config.side_px, section["source"], section
+    ), config
 
 
 def _score_all(

@@ -69,8 +69,8 @@ def measure_preservation(
     try:
         for row in domains.source:
             pair = _pair_of(domains, row, translation, config, labels[row.id])
-            scored, findings = score_image(pair, config)
-            measured.append(_judge(row, pair, findings, scored.structures, controls))
+            image, findings = examine_image(row, pair, controls, config)
+            measured.append(image)
             ratio = furthest(measured[-1].whole, controls, measured[-1].certificate)[3]
             # maps of the worst only are kept
             shown = sorted([*shown, (ratio, measured[-1], pair, findings)], key=lambda one: -one[0])
@@ -93,6 +93,21 @@ def measure_preservation(
         "not_certified": count_uncertified(measured),
         "worst": [_draw(rank, one, controls, out) for rank, one in enumerate(shown, start=1)],
     }
+
+
+def examine_image(
+    row: ManifestRow, pair: Pair, controls: RunControls, config: PreservationConfig
+) -> tuple[MeasuredImage, PairFindings]:
+    """One image under the instruments, its certificate, and the maps that its scores were read from.
+
+    Args:
+        row: of the source image.
+        pair: of it and its translation, from `measuring_pair` at the controls' `side_px`.
+        controls: thresholds.
+        config: settings that the thresholds hold for.
+    """
+    scored, findings = score_image(pair, config)
+    return _judge(row, pair, findings, scored.structures, controls), findings
 
 
 def _pair_of(

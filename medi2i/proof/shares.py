@@ -20,7 +20,8 @@ from medi2i.proof.asked import Asked, interrupted
 from medi2i.proof.examination import examine
 from medi2i.proof.takeover import FOLDER
 from medi2i.training.engine import DeviceName, chooses_gpu
-from medi2i.training.interruption import StopRequest, stop_on_signals, stop_with_parent
+from medi2i.training.interruption import StopRequest, stop_on_signals
+from medi2i.training.processes import stop_with_parent
 from medi2i.training.progress import Progress
 
 _MOST_JOBS = 4  # on a CPU: each takes a GiB or more

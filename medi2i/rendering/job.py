@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
-import threading
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -31,9 +27,9 @@ from medi2i.rendering.patient import PatientResult, output_structures, render_pa
 from medi2i.rendering.settings import DRRConfig
 from medi2i.training.engine import DeviceName, require_device
 from medi2i.training.interruption import StopRequest, stop_on_signals
+from medi2i.training.processes import start_worker
 from medi2i.training.progress import Progress
 
-_LOOK_FOR_PARENT_S = 1.0
 _REMEDY = "run the same command again: what is finished is kept"
 
 
@@ -269,18 +265,8 @@ _worker: dict[str, Any] = {}
 
 
 def _start_worker(views: Any, ended: Any, threads: int) -> None:
-    """In a new process: only the first one listens to Ctrl-C, and tells the others; without it they end."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(threads)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    start_worker(threads)
     _worker.update(views=views, ended=ended)
-
-
-def _end_with(parent: int) -> None:
-    """End this process soon after its parent was killed, who could not tell it to."""
-    while os.getppid() == parent:
-        time.sleep(_LOOK_FOR_PARENT_S)
-    os._exit(1)  # records are written last, so what is unfinished now counts as not there
 
 
 def _work(task: Task) -> PatientResult:

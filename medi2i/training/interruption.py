@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from medi2i.errors import InterruptedRunError
-
-_LOOK_FOR_PARENT_S = 1.0
 
 
 class StopRequest:
@@ -50,18 +46,3 @@ def stop_on_signals() -> Iterator[StopRequest]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-
-
-def stop_with_parent(parent: int) -> None:
-    """In a new process: ask it to stop soon after its parent was killed, who could not ask.
-
-    Args:
-        parent: process id of the parent.
-    """
-    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
-
-
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(_LOOK_FOR_PARENT_S)
-    os.kill(os.getpid(), signal.SIGTERM)

@@ -1,14 +1,17 @@
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
 from medi2i.errors import DiskFullError, EnvironmentProblemError
 from medi2i.io.atomic import (
+    append_line,
     replace_folder_atomically,
     restore_folders,
     sweep_unfinished,
     write_atomically,
+    write_stream_atomically,
     write_text_atomically,
 )
 
@@ -113,3 +116,43 @@ def test_unfinished_files_and_folders_are_swept(tmp_path):
     (tmp_path / "kept").write_text("")
     assert len(sweep_unfinished(tmp_path)) == 2
     assert [entry.name for entry in tmp_path.iterdir()] == ["kept"]
+
+
+def test_lines_are_appended_and_half_of_one_goes_first(tmp_path):
+    path = tmp_path / "new" / "log.jsonl"
+    append_line(path, "one")
+    append_line(path, "zwei ö")
+    path.write_bytes(path.read_bytes() + b"x" * 200_000)  # longer than what is read at once
+    append_line(path, "three")
+    assert path.read_text(encoding="utf-8").splitlines() == ["one", "zwei ö", "three"]
+    path.write_bytes(b"only half")
+    append_line(path, "first")
+    assert path.read_bytes() == b"first\n"
+
+
+def test_a_line_on_a_full_disk_is_explained(tmp_path, monkeypatch):
+    path = tmp_path / "log.jsonl"
+    append_line(path, "one")
+
+    def full(self, *arguments):
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(DiskFullError, match=r"log\.jsonl.*4 free bytes"):
+        append_line(path, "two")
+    monkeypatch.undo()
+    assert path.read_text() == "one\n"
+
+
+def test_a_stream_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "table.csv"
+    write_stream_atomically(path, (f"{number}\n" for number in range(3)))
+
+    def breaks():
+        yield "other\n"
+        raise OSError(errno.ENOSPC, "full")
+
+    with pytest.raises(DiskFullError):
+        write_stream_atomically(path, breaks())
+    assert path.read_text() == "0\n1\n2\n"
+    assert list(tmp_path.iterdir()) == [path]

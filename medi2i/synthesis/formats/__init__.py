@@ -1,0 +1,73 @@
+"""Formats of a set: a new one is a file with a `SetWriter`, one entry here, and its name in the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from medi2i.errors import UsageError
+from medi2i.synthesis.formats.base import Entries, SetFacts, SetWriter, Written
+from medi2i.synthesis.formats.coco import CocoWriter
+from medi2i.synthesis.formats.decathlon import DecathlonWriter
+from medi2i.synthesis.formats.labels import priority_order
+from medi2i.synthesis.formats.nnunet import NnunetWriter
+from medi2i.synthesis.formats.png import PngWriter
+from medi2i.synthesis.settings import FormatName, OverlapForm, SynthesizeConfig
+
+__all__ = ["WRITERS", "Entries", "SetFacts", "SetWriter", "Written", "make_writer"]
+
+WRITERS: Mapping[FormatName, type[SetWriter]] = {
+    "png": PngWriter,
+    "nnunet": NnunetWriter,
+    "decathlon": DecathlonWriter,
+    "coco": CocoWriter,
+}
+
+
+def make_writer(
+    config: SynthesizeConfig, out: Path, structures: tuple[str, ...], convention: str | None
+) -> SetWriter:
+    """The writer that settings ask for.
+
+    Raises:
+        UsageError: the format can't write overlap like that, or the choice is missing; a name is no
+            structure.
+    """
+    kind = WRITERS[config.format]
+    overlap = _choose_overlap(config, kind)
+    if config.priority and overlap != "priority":
+        raise UsageError(
+            f"--priority {','.join(config.priority)}",
+            found=f"--format {config.format} with overlap kept",
+            expected="a format that writes one label map: --overlap priority",
+            remedy="add --overlap priority, or drop it",
+        )
+    facts = SetFacts(
+        structures=structures,
+        overlap=overlap,
+        priority=priority_order(structures, config.priority),
+        dataset_id=config.nnunet.dataset_id,
+        dataset_name=config.nnunet.dataset_name,
+        licence=config.licence,
+        convention=convention,
+    )
+    return kind(out, facts)
+
+
+def _choose_overlap(config: SynthesizeConfig, kind: type[SetWriter]) -> OverlapForm:
+    offered = " or ".join(kind.overlaps)
+    if config.overlap is None and kind.chooses_overlap:
+        raise UsageError(
+            f"--format {config.format}",
+            found="no --overlap: structures overlap in projections, and its labels exclude each other",
+            expected=offered,
+            remedy="--overlap binary writes a data set a structure, --overlap priority one label map",
+        )
+    if config.overlap is not None and config.overlap not in kind.overlaps:
+        raise UsageError(
+            f"--overlap {config.overlap}",
+            found=f"--format {config.format}",
+            expected=offered,
+            remedy="choose one of these, or another format",
+        )
+    return config.overlap or kind.overlaps[0]

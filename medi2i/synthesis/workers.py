@@ -1,0 +1,76 @@
+"""Images made one after the other here, or in several processes; never more in flight than these can hold."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Generator, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from typing import Any
+
+from medi2i.errors import EnvironmentProblemError
+from medi2i.synthesis.making import Maker, Task
+from medi2i.training.processes import start_worker
+
+_IN_FLIGHT = 2  # images for each process
+_WAIT_S = 0.2
+
+Record = dict[str, Any]
+
+
+def make_images(task: Task, numbers: Iterable[int], workers: int) -> Generator[Record | None]:
+    """Records of finished images, in any order; None from time to time, so that a stop can be looked for.
+
+    Closing the iterator ends the processes after the images they are at, whose files are then whole or not
+    there.
+
+    Raises:
+        As `Maker.make`.
+        EnvironmentProblemError: the system ended a process.
+    """
+    if workers == 1:
+        maker = Maker(task)
+        for number in numbers:
+            yield maker.make(number)
+        return
+    context = multiprocessing.get_context("spawn")
+    left = iter(numbers)
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(task,)) as pool:
+        waiting: set[Future[Record]] = set()
+        try:
+            while True:
+                free = workers * _IN_FLIGHT - len(waiting)
+                waiting |= {pool.submit(_work, number) for number in islice(left, free)}
+                if not waiting:
+                    return
+                done, waiting = wait(waiting, timeout=_WAIT_S, return_when=FIRST_COMPLETED)
+                for future in done:
+                    yield _result_of(future)
+                yield None
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _result_of(future: Future[Record]) -> Record:
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        raise EnvironmentProblemError(
+            "--workers",
+            found="a process that the system ended, most likely for want of memory",
+            expected="room for one run in each process",
+            remedy="give fewer --workers and run the same command again: what is finished is kept",
+        ) from error
+
+
+_worker: dict[str, Maker] = {}
+
+
+def _start(task: Task) -> None:
+    start_worker(threads=1)
+    _worker["maker"] = Maker(task)
+
+
+def _work(number: int) -> Record:
+    return _worker["maker"].make(number)
