@@ -24,7 +24,7 @@ def synthesize(
     ],
     out: Annotated[Path, typer.Option(help="The set's folder; an unfinished one is gone on with.")],
     format_: Annotated[
-        str | None, typer.Option("--format", help="png, nnunet, decathlon or coco; png by default.")
+        str | None, typer.Option("--format", help="png, nnunet, decathlon, coco or dicom; png by default.")
     ] = None,
     count: Annotated[
         int | None, typer.Option(min=1, help="Images drawn; each source in each look once without it.")

@@ -32,7 +32,7 @@ from medi2i.io.format import Compression
 NewFormat = Literal["png", "dicom", "nifti"]
 _FEWEST_BITS = 10
 # view position (PS3.3 C.8.1.1), and where rows and columns run in the patient (C.7.6.1.1.1)
-_VIEWS = {
+VIEWS = {
     "PA": ("PA", ["L", "F"]),
     "AP": ("AP", ["L", "F"]),
     "left lateral": ("LL", ["P", "F"]),
@@ -152,9 +152,9 @@ def _build_dicom(
 ) -> Any:
     from pydicom.dataset import Dataset
 
-    if about.view is not None and about.view not in _VIEWS:
+    if about.view is not None and about.view not in VIEWS:
         raise UsageError(
-            path, found=f"view '{about.view}'", expected=f"one of {', '.join(_VIEWS)}", remedy="correct it"
+            path, found=f"view '{about.view}'", expected=f"one of {', '.join(VIEWS)}", remedy="correct it"
         )
     created = Dataset()
     created.SOPClassUID, created.Modality = CR, "CR"
@@ -167,7 +167,7 @@ def _build_dicom(
     describe_making(created, making)
     created.BurnedInAnnotation, created.LossyImageCompression = "NO", "00"
     if about.view is not None:
-        created.ViewPosition, created.PatientOrientation = _VIEWS[about.view]
+        created.ViewPosition, created.PatientOrientation = VIEWS[about.view]
     _set_geometry(created, spacing_mm, about)
     complete_class(created)
     set_pixels(created, pixels, bits_stored)

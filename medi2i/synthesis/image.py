@@ -15,6 +15,7 @@ class SyntheticImage:
     """A labelled synthetic radiograph.
 
     Attributes:
+        number: of its draw, from 0.
         name: of its files, without suffix.
         codes: 16-bit, bone bright.
         masks: one plane a structure of the set; planes overlap.
@@ -23,8 +24,10 @@ class SyntheticImage:
         split: `train`, `validation` or `test`.
         patient: a number, no identity.
         view: how it was taken, if known.
+        method, weights_sha256: of the run that translated it.
     """
 
+    number: int
     name: str
     codes: UInt16[np.ndarray, "H W"]
     masks: Bool[np.ndarray, "K H W"]
@@ -33,6 +36,8 @@ class SyntheticImage:
     split: str
     patient: str
     view: str | None
+    method: str
+    weights_sha256: str
 
 
 def image_name(number: int) -> str:

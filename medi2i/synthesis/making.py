@@ -107,6 +107,7 @@ class Maker:
         outgoing = translator.output_intensity(incoming, _DIRECTION)
         codes = outgoing.to_stored(final, _header(row)).astype(np.uint16)
         made = SyntheticImage(
+            number=draw.number,
             name=image_name(draw.number),
             codes=codes,
             masks=masks,
@@ -115,6 +116,8 @@ class Maker:
             split=row.split,
             patient=task.sources.patients[draw.source],
             view=task.sources.view(draw.source),
+            method=str(translator.origin["method"]),
+            weights_sha256=str(translator.origin["weights_sha256"]),
         )
         return self._write(draw, made, translator, look, result)
 

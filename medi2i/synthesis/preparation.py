@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -65,7 +66,11 @@ def prepare_set(
     for translator in translators:  # refuses attributes that the method does not know
         choose_looks(translator, "source-to-target", StyleRequest(attributes=config.attributes))
     sources = read()
-    writer = make_writer(config, out, sources.structures, sources.convention)
+    made_of = [config.model_dump_json(), sources.fingerprint, *(str(t.origin) for t in translators)]
+    set_key = hashlib.sha256("|".join(made_of).encode()).hexdigest()
+    writer = make_writer(
+        config, out, sources.structures, sources.convention, keys=(sources.fingerprint, set_key)
+    )
     plan, count = plan_draws(config, sources, [_draws_styles(each) for each in translators])
     names = _names(runs)
     if gates is not None:

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt, model_validator
 from medi2i.config import Config
 from medi2i.segmentation.appearance import AppearanceConfig
 
-FormatName = Literal["png", "nnunet", "decathlon", "coco"]
+FormatName = Literal["png", "nnunet", "decathlon", "coco", "dicom"]
 OverlapForm = Literal["planes", "priority", "binary"]
 Balanced = Literal["structure", "view"]
 _Share = Annotated[float, Field(ge=0, le=1)]

@@ -1,8 +1,10 @@
 """Each format as the tool it is for reads it."""
 
+import importlib.util
 import json
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK
 from tiny_data import SOURCE_SHAPE, STRUCTURES, load_png, make_masks
@@ -15,6 +17,7 @@ from medi2i.synthesis.formats.labels import hidden_pixels, label_map, priority_o
 from medi2i.synthesis.formats.run_length import bounding_box, compress, run_lengths
 from medi2i.synthesis.image import SyntheticImage
 from medi2i.synthesis.settings import FormatName
+from tests.dicom_tools import validation_errors
 from tests.synthesis.sets import make_set, manifest
 
 MASKS = make_masks(SOURCE_SHAPE)
@@ -38,6 +41,8 @@ def sets(styled_run, source, tmp_path_factory):
         "map": {"format": "decathlon", "overlap": "priority"},
         "coco": {"format": "coco"},
     }
+    if importlib.util.find_spec("highdicom"):
+        forms["dicom"] = {"format": "dicom"}
     for name, settings in forms.items():
         make_set(styled_run, source, folder / name, split=(0.5, 0.25, 0.25), **settings)
     return folder
@@ -51,6 +56,64 @@ def pixels(sets):
 def read(path):
     image = SimpleITK.ReadImage(str(path))
     return image, SimpleITK.GetArrayFromImage(image)
+
+
+# DICOM
+
+
+@pytest.fixture
+def objects(sets):
+    """Image and segmentation of each draw, as pydicom and highdicom read them."""
+    highdicom = pytest.importorskip("highdicom", reason="highdicom is not installed (extra 'dicom')")
+    pairs = {}
+    for path in sorted((sets / "dicom" / "images").iterdir()):
+        masks = highdicom.seg.segread(str(sets / "dicom" / "segmentations" / path.name))
+        pairs[path.stem] = (pydicom.dcmread(path), masks)
+    return pairs
+
+
+def test_dicom_objects_have_the_codes_of_the_png_and_its_masks(sets, objects):
+    assert set(objects) == set(pixels(sets))
+    for name, (image, segmentation) in objects.items():
+        assert (image.pixel_array == pixels(sets)[name]).all()
+        numbers = range(1, segmentation.number_of_segments + 1)
+        labels = [segmentation.get_segment_description(number).segment_label for number in numbers]
+        assert labels == list(STRUCTURES)
+        masks = segmentation.get_pixels_by_source_instance([image.SOPInstanceUID])[0]
+        assert (np.moveaxis(masks, -1, 0) == MASKS).all()
+
+
+def test_dicom_objects_are_of_patients_who_do_not_exist(sets, objects):
+    listed = {row["id"]: row for row in manifest(sets / "dicom")}
+    for name, (image, segmentation) in objects.items():
+        assert (image.SyntheticData, image.ImageType[:2]) == ("YES", ["DERIVED", "SECONDARY"])
+        assert str(image.PatientName).startswith("Synthetic^")
+        assert image.PatientID.endswith(f"-{listed[name]['patient']}")
+        assert listed[name]["run"]["weights_sha256"] in image.DerivationDescription
+        assert segmentation.StudyInstanceUID == image.StudyInstanceUID
+    images = [image for image, _ in objects.values()]
+    assert len({image.SOPInstanceUID for image in images}) == len(images)
+    # a study a patient of this set
+    patients = {image.PatientID for image in images}
+    assert len({image.StudyInstanceUID for image in images}) == len(patients) > 1
+    table = (sets / "dicom" / "patients.csv").read_text().splitlines()
+    assert table[0] == "file,patient,split"
+    assert len(table) == len(images) + 1
+
+
+def test_a_validator_finds_no_error_in_dicom_objects(sets, objects):
+    name = min(objects)
+    for folder in ("images", "segmentations"):
+        assert validation_errors(sets / "dicom" / folder / f"{name}.dcm") == []
+
+
+def test_another_set_of_the_same_sources_is_another_study(sets, objects, styled_run, source, tmp_path):
+    make_set(styled_run, source, tmp_path / "set", split=(0.5, 0.25, 0.25), format="dicom", seed=5, count=4)
+    ours = {image.PatientID: image.StudyInstanceUID for image, _ in objects.values()}
+    for path in (tmp_path / "set" / "images").iterdir():
+        other = pydicom.dcmread(path)
+        assert other.PatientID in ours
+        assert other.StudyInstanceUID not in ours.values()
 
 
 def test_the_registry_and_the_settings_name_the_same_formats():
@@ -325,7 +388,7 @@ def test_names_that_a_format_cannot_hold_are_refused(tmp_path):
         ({"split": (0, 0.5, 0.5)}, "some of it for training"),
         ({"priority": ("a", "a")}, "named twice"),
         ({"gate": False, "keep_rejected": True}, "without a gate"),
-        ({"format": "dicom"}, "format"),
+        ({"format": "tiff"}, "format"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings, message):
@@ -337,14 +400,17 @@ def test_settings_that_cannot_be_are_refused(settings, message):
 
 def test_unknown_spacing_is_1_mm_in_nifti_and_nothing_elsewhere(tmp_path):
     image = SyntheticImage(
-        "one",
-        np.zeros(SOURCE_SHAPE, np.uint16),
-        MASKS,
-        np.ones(SOURCE_SHAPE, bool),
-        None,
-        "train",
-        "p1",
-        None,
+        number=0,
+        name="one",
+        codes=np.zeros(SOURCE_SHAPE, np.uint16),
+        masks=MASKS,
+        valid=np.ones(SOURCE_SHAPE, bool),
+        spacing_mm=None,
+        split="train",
+        patient="p1",
+        view=None,
+        method="histogram",
+        weights_sha256="0" * 64,
     )
     for name, overlap in (("png", None), ("nnunet", "priority")):
         config = SynthesizeConfig(format=name, overlap=overlap)

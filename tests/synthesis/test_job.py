@@ -120,10 +120,12 @@ def test_another_seed_gives_another_set(whole, styled_run, source, tmp_path):
     assert not {row["pixels_sha256"] for row in ours} & {row["pixels_sha256"] for row in others}
 
 
-@pytest.mark.parametrize("format_", ["png", "nnunet", "decathlon", "coco"])
+@pytest.mark.parametrize("format_", ["png", "nnunet", "decathlon", "coco", "dicom"])
 def test_a_set_killed_at_any_image_and_gone_on_with_is_the_same(
     format_, styled_run, source, tmp_path, monkeypatch
 ):
+    if format_ == "dicom":
+        pytest.importorskip("highdicom", reason="highdicom is not installed (extra 'dicom')")
     settings = {"count": 9, "format": format_, "overlap": "binary" if format_ == "nnunet" else None}
     make_set(styled_run, source, tmp_path / "whole", **settings)
     made, write = Maker.make, Maker._write

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK
 
@@ -54,6 +55,17 @@ def from_coco(made: Path, folder: Path) -> None:
             write_mask_folder(folder / "masks" / Path(image["file_name"]).stem, planes[image["id"]], NAMES)
 
 
+def from_dicom(made: Path, folder: Path) -> None:
+    """Masks from segmentation objects, by highdicom."""
+    highdicom = pytest.importorskip("highdicom", reason="highdicom is not installed (extra 'dicom')")
+    shutil.copytree(made / "images", folder / "images")
+    for path in (made / "images").iterdir():
+        instance = pydicom.dcmread(path, stop_before_pixels=True).SOPInstanceUID
+        read = highdicom.seg.segread(str(made / "segmentations" / path.name))
+        planes = np.moveaxis(read.get_pixels_by_source_instance([instance])[0], -1, 0) == 1
+        write_mask_folder(folder / "masks" / path.stem, planes, NAMES)
+
+
 def decode(counts: str, size: list[int]) -> np.ndarray:
     """rleFrString and rleDecode of maskApi.c."""
     lengths: list[int] = []
@@ -99,15 +111,16 @@ def reached(folder: Path, model: Path) -> dict:
         ({"format": "nnunet", "overlap": "binary"}, from_nnunet),
         ({"format": "decathlon"}, from_decathlon),
         ({"format": "coco"}, from_coco),
+        ({"format": "dicom"}, from_dicom),
     ],
-    ids=["nnunet", "decathlon", "coco"],
+    ids=["nnunet", "decathlon", "coco", "dicom"],
 )
 def test_a_segmenter_reaches_the_same_dice(settings, bring_back, evaluated_run, squares, own, tmp_path):
     ours, expected = own
     make_set(evaluated_run, squares, tmp_path / "made", split=(0.5, 0.25, 0.25), **settings)
     folder = tmp_path / "folder"
     bring_back(tmp_path / "made", folder)
-    suffix = ".png" if settings["format"] == "coco" else ".nii.gz"
+    suffix = {"coco": ".png", "dicom": ".dcm"}.get(settings["format"], ".nii.gz")
     table = (ours / "patients.csv").read_text().replace(".png", suffix)
     (folder / "patients.csv").write_text(table)
     (folder / "dataset.json").write_text(json.dumps({"structures": NAMES}))

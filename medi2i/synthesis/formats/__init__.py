@@ -9,6 +9,7 @@ from medi2i.errors import UsageError
 from medi2i.synthesis.formats.base import Entries, SetFacts, SetWriter, Written
 from medi2i.synthesis.formats.coco import CocoWriter
 from medi2i.synthesis.formats.decathlon import DecathlonWriter
+from medi2i.synthesis.formats.dicom import DicomWriter
 from medi2i.synthesis.formats.labels import priority_order
 from medi2i.synthesis.formats.nnunet import NnunetWriter
 from medi2i.synthesis.formats.png import PngWriter
@@ -21,17 +22,31 @@ WRITERS: Mapping[FormatName, type[SetWriter]] = {
     "nnunet": NnunetWriter,
     "decathlon": DecathlonWriter,
     "coco": CocoWriter,
+    "dicom": DicomWriter,
 }
 
 
 def make_writer(
-    config: SynthesizeConfig, out: Path, structures: tuple[str, ...], convention: str | None
+    config: SynthesizeConfig,
+    out: Path,
+    structures: tuple[str, ...],
+    convention: str | None,
+    *,
+    keys: tuple[str, str] = ("", ""),
 ) -> SetWriter:
     """The writer that settings ask for.
+
+    Args:
+        config: settings.
+        out: the set's folder.
+        structures: names of the mask planes.
+        convention: what masks of lungs mean, if known.
+        keys: hashes of the sources, and of all that the images of the set depend on.
 
     Raises:
         UsageError: the format can't write overlap like that, or the choice is missing; a name is no
             structure.
+        EnvironmentProblemError: the format needs a package that isn't installed.
     """
     kind = WRITERS[config.format]
     overlap = _choose_overlap(config, kind)
@@ -50,6 +65,8 @@ def make_writer(
         dataset_name=config.nnunet.dataset_name,
         licence=config.licence,
         convention=convention,
+        sources_key=keys[0],
+        set_key=keys[1],
     )
     return kind(out, facts)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from medi2i.data.tables import SPLITS
 from medi2i.synthesis.image import SyntheticImage
 from medi2i.synthesis.settings import OverlapForm
 
@@ -27,6 +28,8 @@ class SetFacts:
         dataset_id, dataset_name: of nnU-Net.
         licence: under which the set may be used.
         convention: what masks of lungs mean, if known.
+        sources_key: hash of the sources.
+        set_key: hash of all that the images of a set depend on.
     """
 
     structures: tuple[str, ...]
@@ -36,6 +39,8 @@ class SetFacts:
     dataset_name: str = "medi2i"
     licence: str = "not stated"
     convention: str | None = None
+    sources_key: str = ""
+    set_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,3 +125,16 @@ def object_lines(members: Iterable[tuple[str, object]]) -> Iterator[str]:
             yield json.dumps(value)
         separator = ",\n"
     yield "\n}\n"
+
+
+def patient_lines(entries: Entries) -> Iterator[str]:
+    """`patients.csv` of a data set folder.
+
+    Splits that leave a side empty are refused where such a folder is read, so they are left out then; the
+    manifest has them.
+    """
+    with_split = {str(entry["split"]) for entry in entries()} == set(SPLITS)
+    yield "file,patient,split\n" if with_split else "file,patient\n"
+    for entry in entries():
+        split = f",{entry['split']}" if with_split else ""
+        yield f"{entry['name']},{entry['patient']}{split}\n"

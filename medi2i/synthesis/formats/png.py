@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from medi2i.data.dataset_folder import IMAGES, MASKS, VALID
-from medi2i.data.tables import SPLITS
 from medi2i.errors import UsageError
 from medi2i.io.atomic import write_stream_atomically, write_text_atomically
 from medi2i.io.masks import write_mask_folder
 from medi2i.io.new_radiograph import write_new_radiograph
-from medi2i.synthesis.formats.base import Entries, SetFacts, SetWriter, Written, object_lines
+from medi2i.synthesis.formats.base import Entries, SetFacts, SetWriter, Written, object_lines, patient_lines
 from medi2i.synthesis.image import SyntheticImage
 
 
@@ -59,11 +58,7 @@ class PngWriter(SetWriter):
         if self.facts.convention is not None:
             described["convention"] = self.facts.convention
         write_text_atomically(self.out / "dataset.json", json.dumps(described, indent=1) + "\n")
-        # splits that leave a side empty are refused where the folder is read; the manifest has them
-        sides = {str(entry["split"]) for entry in entries()}
-        write_stream_atomically(
-            self.out / "patients.csv", _patients(entries, with_split=sides == set(SPLITS))
-        )
+        write_stream_atomically(self.out / "patients.csv", patient_lines(entries))
         if any(entry["spacing_mm"] is not None for entry in entries()):
             write_stream_atomically(self.out / "views.json", object_lines([("views", _views(entries))]))
         if any(entry["view"] is not None for entry in entries()):
@@ -77,13 +72,6 @@ class PngWriter(SetWriter):
             "them. "
             "It is a data set folder of medi2i: all its commands take it as it is."
         )
-
-
-def _patients(entries: Entries, *, with_split: bool) -> Iterator[str]:
-    yield "file,patient,split\n" if with_split else "file,patient\n"
-    for entry in entries():
-        split = f",{entry['split']}" if with_split else ""
-        yield f"{entry['name']},{entry['patient']}{split}\n"
 
 
 def _views(entries: Entries) -> Iterator[dict[str, object]]:
