@@ -69,7 +69,7 @@ def prepare_set(
     made_of = [config.model_dump_json(), sources.fingerprint, *(str(t.origin) for t in translators)]
     set_key = hashlib.sha256("|".join(made_of).encode()).hexdigest()
     writer = make_writer(
-        config, out, sources.structures, sources.convention, keys=(sources.fingerprint, set_key)
+        config, out, sources.structures, sources.convention, keys=(sources.images_hash, set_key)
     )
     plan, count = plan_draws(config, sources, [_draws_styles(each) for each in translators])
     names = _names(runs)

@@ -53,6 +53,11 @@ class Sources:
         ]
         return hashlib.sha256(json.dumps([facts, self.structures]).encode()).hexdigest()
 
+    @property
+    def images_hash(self) -> str:
+        """Hash of the images alone, whatever their sides."""
+        return hashlib.sha256("|".join(row.sha256 for row in self.rows).encode()).hexdigest()
+
     def view(self, number: int) -> str | None:
         """How a source image was taken, as far as that is known."""
         return self.rows[number].attributes.get("view")

@@ -72,7 +72,7 @@ def test_skipped_sources_end_with_their_code(run_cli, styled_run, tmp_path):
         ([], "ask for --no-gate"),
         (["--no-gate", "--split", "0.8/0.2"], "no three numbers"),
         (["--no-gate", "--split", "0.8/0.1/0.2"], "shares of 1"),
-        (["--no-gate", "--format", "dicom"], "format"),
+        (["--no-gate", "--format", "tiff"], "format"),
         (["--no-gate", "--format", "nnunet"], "--overlap binary writes"),
         (["--no-gate", "--keep-rejected"], "without a gate nothing is rejected"),
         (["--no-gate", "--attribute", "view=PA"], "knows no attributes"),

@@ -41,7 +41,7 @@ def make_writer(
         out: the set's folder.
         structures: names of the mask planes.
         convention: what masks of lungs mean, if known.
-        keys: hashes of the sources, and of all that the images of the set depend on.
+        keys: hashes of the source images, and of all that the images of the set depend on.
 
     Raises:
         UsageError: the format can't write overlap like that, or the choice is missing; a name is no

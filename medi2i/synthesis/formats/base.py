@@ -28,7 +28,7 @@ class SetFacts:
         dataset_id, dataset_name: of nnU-Net.
         licence: under which the set may be used.
         convention: what masks of lungs mean, if known.
-        sources_key: hash of the sources.
+        sources_key: hash of the source images.
         set_key: hash of all that the images of a set depend on.
     """
 
