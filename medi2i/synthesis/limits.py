@@ -47,7 +47,7 @@ def known_limits(
     unspaced = sum(row.spacing_mm is None for row in sources.rows)
     if unspaced:
         found.append(f"The spacing of {unspaced} source images is unknown; NIfTI files say 1 mm for it.")
-    if any(row.valid_fraction < 1 for row in sources.rows) and config.format != "png":
+    if any(row.valid_fraction < 1 for row in sources.rows) and config.format not in ("png", "dicom"):
         found.append(
             "Some images have areas that are no image; they are dark, and the files don't mark them."
         )

@@ -28,7 +28,7 @@ from medi2i.errors import (
 from medi2i.evaluation import read_results, write_results
 from medi2i.synthesis import SynthesizeConfig, synthesize
 from medi2i.synthesis.making import Maker
-from medi2i.synthesis.records import UNFINISHED
+from medi2i.synthesis.records import UNFINISHED, claim
 from tests.synthesis.sets import contents, controls_section, make_set, manifest
 
 
@@ -118,6 +118,15 @@ def test_another_seed_gives_another_set(whole, styled_run, source, tmp_path):
     make_set(styled_run, source, tmp_path / "set", count=20, randomise={}, seed=1)
     ours, others = manifest(tmp_path / "set"), manifest(whole)
     assert not {row["pixels_sha256"] for row in ours} & {row["pixels_sha256"] for row in others}
+
+
+def test_a_folder_that_another_call_is_writing_is_refused(styled_run, source, tmp_path):
+    out = tmp_path / "set"
+    with claim(out, alone=False):
+        with pytest.raises(OutputExistsError, match="another call that is writing there now"):
+            make_set(styled_run, source, out, count=3)
+        make_set(styled_run, source, out, count=3, shard=(1, 2))  # shares work beside each other
+    assert make_set(styled_run, source, out, count=3).complete
 
 
 @pytest.mark.parametrize("format_", ["png", "nnunet", "decathlon", "coco", "dicom"])
