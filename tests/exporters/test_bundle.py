@@ -151,11 +151,18 @@ def test_monai_finds_every_property_it_asks_of_an_inference_bundle(bundles, imag
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_monai_verifies_shape_and_type_of_in_and_output(method, bundles):
+def test_monai_verifies_shape_and_type_of_in_and_output(method, bundles, tmp_path):
     _, bundle = bundles(method)
     configs = bundle / "configs"
     arguments = {"meta_file": str(configs / "metadata.json"), "config_file": str(configs / "inference.json")}
     verify_net_in_out("network_def", device="cpu", n=12, **arguments)
+    # it does refuse: a network of one channel that says it gives two
+    metadata = json.loads((configs / "metadata.json").read_text())
+    metadata["network_data_format"]["outputs"]["pred"]["num_channels"] = 2
+    wrong = tmp_path / "metadata.json"
+    wrong.write_text(json.dumps(metadata))
+    with pytest.raises(ValueError, match="output channel number"):
+        verify_net_in_out("network_def", device="cpu", n=12, **(arguments | {"meta_file": str(wrong)}))
 
 
 # what MONAI's documentation says of metadata.json (docs/source/mb_specification.rst), as a schema of ours:

@@ -147,8 +147,11 @@ def test_what_a_code_means_is_told(runs):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["unit", "stargan", "cut", "pix2pix"])
 def test_every_other_method_with_a_way_is_exported(method, runs, tmp_path):
-    export(runs(method), to="torch-export", out=tmp_path / "program")
-    load_onnx(runs(method), tmp_path)
+    noted = export(runs(method), to="torch-export", out=tmp_path / "program").notes
+    assert "largest difference at three sizes" in noted[0]
+    assert (tmp_path / "program" / "model.pt2").is_file()
+    _, session = load_onnx(runs(method), tmp_path)
+    assert [output.name for output in session.get_outputs()] == ["translated"]
 
 
 @pytest.mark.parametrize("to", ["onnx", "torch-export"])
