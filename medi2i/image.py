@@ -144,6 +144,13 @@ def to_full_scale(pixels: np.ndarray, header: RadiographHeader) -> np.ndarray:
     return (np.asarray(pixels, dtype=np.float64) - smallest) / (largest - smallest)
 
 
+def choose_intensity(
+    radiograph: Radiograph, config: IntensityConfig, domain_map: IntensityMap
+) -> IntensityMap:
+    """The map from an image's values to [-1, 1]: its own or its domain's, as configured."""
+    return fit_intensity(radiograph, config) if config.fit == "image" else domain_map
+
+
 def fit_intensity(radiograph: Radiograph, config: IntensityConfig) -> IntensityMap:
     """Robust range of one image's valid pixels, or the whole scale of an integer image, as configured.
 

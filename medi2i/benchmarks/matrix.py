@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
 import sys
@@ -36,7 +35,7 @@ from medi2i.errors import EnvironmentProblemError, ExitCode, InterruptedRunError
 from medi2i.io.atomic import write_text_atomically
 from medi2i.training.engine import DeviceName, require_device
 from medi2i.training.interruption import StopRequest, stop_on_signals
-from medi2i.training.processes import stop_with_parent
+from medi2i.training.processes import logged_process
 from medi2i.training.progress import Progress
 
 _LOOK_S = 0.2
@@ -240,16 +239,8 @@ def _judge(cell: Cell, code: int | None) -> bool:
 
 def _work(cell: Cell, device: DeviceName, threads: int, parent: int) -> None:
     """In a new process: one cell, its words in a log beside the run."""
-    torch.set_num_threads(threads)
-    stop_with_parent(parent)
     log = cell.folder.with_name(f"{cell.folder.name}.log")
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        log.open("a", encoding="utf-8") as stream,
-        contextlib.redirect_stdout(stream),
-        contextlib.redirect_stderr(stream),
-        stop_on_signals() as stop,
-    ):
+    with logged_process(threads, parent, log) as stop:
         try:
             done = complete_cell(cell, device)
             code = ExitCode.DONE if done else ExitCode.FAILED

@@ -7,8 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float32
 
-from medi2i.data.settings import DataConfig
-from medi2i.image import IntensityMap, Radiograph, fit_intensity
+from medi2i.image import Radiograph, choose_intensity
 from medi2i.translation import Translator, translate_plainly
 
 FilmTranslation = Callable[[Radiograph], Float32[np.ndarray, "H W"]]
@@ -20,12 +19,8 @@ def film_translation(translator: Translator) -> FilmTranslation | None:
         return None
 
     def translate(film: Radiograph) -> Float32[np.ndarray, "H W"]:
-        incoming = _intensity(film, translator.data, translator.intensities["target"])
+        incoming = choose_intensity(film, translator.data.target_intensity, translator.intensities["target"])
         image = incoming.to_network(film.pixels, film.header)
         return translate_plainly(translator, image, film.valid, "target-to-source")
 
     return translate
-
-
-def _intensity(film: Radiograph, data: DataConfig, domain: IntensityMap) -> IntensityMap:
-    return fit_intensity(film, data.target_intensity) if data.target_intensity.fit == "image" else domain

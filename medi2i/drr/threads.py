@@ -18,7 +18,7 @@ def in_threads(work: Callable[[int], _Result], numbers: Sequence[int], *, worker
     Each thread computes on one core, so that sums don't depend on how many there are. What is not begun when
     the caller stops asking is not done.
     """
-    with _one_torch_thread(), ThreadPoolExecutor(max_workers=min(workers, max(len(numbers), 1))) as pool:
+    with one_torch_thread(), ThreadPoolExecutor(max_workers=min(workers, max(len(numbers), 1))) as pool:
         futures = [pool.submit(work, number) for number in numbers]
         try:
             for future in futures:
@@ -28,7 +28,8 @@ def in_threads(work: Callable[[int], _Result], numbers: Sequence[int], *, worker
 
 
 @contextmanager
-def _one_torch_thread() -> Iterator[None]:
+def one_torch_thread() -> Iterator[None]:
+    """Torch on one core, so that sums are in one order whatever the machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from medi2i.data.dataset_folder import discover
 from medi2i.data.manifest import load_masks
 from medi2i.errors import CheckpointError
-from medi2i.image import IntensityConfig, IntensityMap, Radiograph, fit_intensity
+from medi2i.image import IntensityConfig, IntensityMap, Radiograph, choose_intensity
 from medi2i.io import output_name, write_radiograph
 from medi2i.translation.arrays import like_input, to_radiograph
 from medi2i.translation.scale import pad_to_multiple, to_own_matrix, to_working_scale
@@ -98,8 +98,7 @@ class ToNetworkd(MapTransform):
             if changed.get("area"):
                 given = load_masks(Path(changed["area"]), ("valid",), radiograph.pixels.shape)[0]
                 radiograph = dataclasses.replace(radiograph, valid=radiograph.valid & given)
-            own = self.settings.fit == "image"
-            mapping = fit_intensity(radiograph, self.settings) if own else self.domain_map
+            mapping = choose_intensity(radiograph, self.settings, self.domain_map)
             full = mapping.to_network(radiograph.pixels, radiograph.header)
             small, small_valid = to_working_scale(full, radiograph.valid, self.working_size)
             image, valid = pad_to_multiple(small, small_valid, self.size_multiple)

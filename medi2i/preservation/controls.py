@@ -187,13 +187,10 @@ def restore_controls(section: Mapping[str, Any]) -> tuple[RunControls, Preservat
     Raises:
         KeyError, TypeError, ValueError: it is no such section.
     """
-    limits = {
-        name: math.inf if value is None else float(value) for name, value in section["thresholds"].items()
-    }
-    judged = {
-        name: math.inf if value is None else float(value)
-        for name, value in section["judged_thresholds"].items()
-    }
+    limits, judged, structures = (
+        {name: math.inf if value is None else float(value) for name, value in section[part].items()}
+        for part in ("thresholds", "judged_thresholds", "structure_thresholds")
+    )
     share = section["false_flags"]
     false_flags = tuple(
         math.nan if share[key] is None else float(share[key]) for key in ("estimate", "low", "high")
@@ -206,10 +203,6 @@ def restore_controls(section: Mapping[str, Any]) -> tuple[RunControls, Preservat
     )
     measured = {key: section[key] for key in ("side_px", "instruments", "margin_px") if key in section}
     config = PreservationConfig.model_validate(measured)
-    structures = {
-        kind: math.inf if value is None else float(value)
-        for kind, value in section["structure_thresholds"].items()
-    }
     kinds = frozenset(section["outline_kinds"])
     return RunControls(
         judgement, limits, structures, kinds, config.side_px, section["source"], section

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
 import sys
@@ -20,8 +19,8 @@ from medi2i.proof.asked import Asked, interrupted
 from medi2i.proof.examination import examine
 from medi2i.proof.takeover import FOLDER
 from medi2i.training.engine import DeviceName, chooses_gpu
-from medi2i.training.interruption import StopRequest, stop_on_signals
-from medi2i.training.processes import stop_with_parent
+from medi2i.training.interruption import StopRequest
+from medi2i.training.processes import logged_process
 from medi2i.training.progress import Progress
 
 _MOST_JOBS = 4  # on a CPU: each takes a GiB or more
@@ -137,21 +136,13 @@ def _work(
     failures: SimpleQueue[Medi2iError],
 ) -> None:
     """In a new process: a share, or the examination."""
-    torch.set_num_threads(threads)
-    stop_with_parent(parent)
     if part is not None and torch.cuda.device_count() > 1:
         # before anything computes on one: each process sees a GPU of its own
         os.environ["CUDA_VISIBLE_DEVICES"] = _visible_devices()[(part[0] - 1) % torch.cuda.device_count()]
     name = "examination" if part is None else f"share-{part[0]}-of-{part[1]}"
     log = asked.run / FOLDER / f"{name}.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
     code = ExitCode.DONE
-    with (
-        log.open("a", encoding="utf-8") as stream,
-        contextlib.redirect_stdout(stream),
-        contextlib.redirect_stderr(stream),
-        stop_on_signals() as stop,
-    ):
+    with logged_process(threads, parent, log) as stop:
         try:
             if part is None:
                 examine(asked.open(), asked.config, stop)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ import torch
 
 from medi2i.drr.patients import PatientFiles, find_patients
 from medi2i.errors import (
-    EnvironmentProblemError,
     InputError,
     NothingUsableError,
     UnusableVolumeError,
@@ -27,7 +25,7 @@ from medi2i.rendering.patient import PatientResult, output_structures, render_pa
 from medi2i.rendering.settings import DRRConfig
 from medi2i.training.engine import DeviceName, require_device
 from medi2i.training.interruption import StopRequest, stop_on_signals
-from medi2i.training.processes import start_worker
+from medi2i.training.processes import result_of, start_worker
 from medi2i.training.progress import Progress
 
 _REMEDY = "run the same command again: what is finished is kept"
@@ -224,7 +222,7 @@ def _run_in_processes(tasks: Sequence[Task], workers: int, stop: StopRequest, pr
         try:
             while waiting:
                 for future in wait(waiting, timeout=0.2, return_when=FIRST_COMPLETED).done:
-                    outcome.add(waiting.pop(future), _result_of(future))
+                    outcome.add(waiting.pop(future), result_of(future, room_for="one CT"))
                 while not views.empty():
                     views.get()
                     progress.advance()
@@ -247,18 +245,6 @@ def _render(task: Task, stopped: Callable[[], bool], finished: Callable[[], obje
         stopped=stopped,
         finished=finished,
     )
-
-
-def _result_of(future: Future[PatientResult]) -> PatientResult:
-    try:
-        return future.result()
-    except BrokenProcessPool as error:
-        raise EnvironmentProblemError(
-            "--workers",
-            found="a process that the system ended, most likely for want of memory",
-            expected="room for one CT in each process",
-            remedy="give fewer --workers and run the same command again: what is finished is kept",
-        ) from error
 
 
 _worker: dict[str, Any] = {}

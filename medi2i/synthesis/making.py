@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,10 @@ import torch
 from medi2i.adapters import Direction
 from medi2i.data.decoding import item_of
 from medi2i.data.manifest import ManifestRow, file_sha256, load_radiograph
+from medi2i.drr.threads import one_torch_thread
 from medi2i.errors import InputError
 from medi2i.evaluation import NetworkImage
-from medi2i.image import IntensityMap, Radiograph, RadiographHeader, fit_intensity
+from medi2i.image import Radiograph, RadiographHeader, choose_intensity
 from medi2i.io.new_radiograph import write_new_radiograph
 from medi2i.segmentation.appearance import AppearanceConfig, vary_appearance
 from medi2i.synthesis.draws import Draw, DrawPlan
@@ -80,14 +80,15 @@ class Maker:
             CheckpointError: a run's output is not finite.
             DiskFullError, EnvironmentProblemError: files can't be written.
         """
-        with _one_thread():
+        with one_torch_thread():  # sums in one order: one process and many give the same bytes
             return self._make(self._task.plan.draw(number))
 
     def _make(self, draw: Draw) -> dict[str, Any]:
         task, row = self._task, self._task.sources.rows[draw.source]
         translator, look = self._run(draw)
         radiograph = _read(row, task.sources.root)
-        incoming = _input_map(radiograph, translator)
+        settings = translator.data.intensity("source")
+        incoming = choose_intensity(radiograph, settings, translator.intensities["source"])
         source = incoming.to_network(radiograph.pixels, radiograph.header)
         translated, _ = translator.translate(
             source, radiograph.valid, _DIRECTION, style=look.style, attributes=look.attributes
@@ -196,14 +197,6 @@ def _read(row: ManifestRow, root: Path) -> Radiograph:
     return load_radiograph(item_of(row, root))
 
 
-def _input_map(radiograph: Radiograph, translator: Translator) -> IntensityMap:
-    """The map to [-1, 1] that the run gave its source images: each its own, or the domain's."""
-    config = translator.data.intensity("source")
-    if config.fit == "image":
-        return fit_intensity(radiograph, config)
-    return translator.intensities["source"]
-
-
 def _header(row: ManifestRow) -> RadiographHeader:
     return RadiographHeader("png", row.rows, row.columns, bits_stored=_BITS, value_range=_STORED)
 
@@ -226,14 +219,3 @@ def _overlapping(image: SyntheticImage, structures: Sequence[str]) -> dict[str, 
     shared = image.masks.sum(axis=0) > 1
     counts = (image.masks & shared).sum(axis=(1, 2)).tolist()
     return {name: int(count) for name, count in zip(structures, counts, strict=True) if count}
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Sums in one order, so that one process and many give the same bytes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import Any
 
-from medi2i.errors import EnvironmentProblemError
 from medi2i.synthesis.making import Maker, Task
-from medi2i.training.processes import start_worker
+from medi2i.training.processes import result_of, start_worker
 
 _IN_FLIGHT = 2  # images for each process
 _WAIT_S = 0.2
@@ -46,22 +44,10 @@ def make_images(task: Task, numbers: Iterable[int], workers: int) -> Generator[R
                     return
                 done, waiting = wait(waiting, timeout=_WAIT_S, return_when=FIRST_COMPLETED)
                 for future in done:
-                    yield _result_of(future)
+                    yield result_of(future, room_for="one run")
                 yield None
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _result_of(future: Future[Record]) -> Record:
-    try:
-        return future.result()
-    except BrokenProcessPool as error:
-        raise EnvironmentProblemError(
-            "--workers",
-            found="a process that the system ended, most likely for want of memory",
-            expected="room for one run in each process",
-            remedy="give fewer --workers and run the same command again: what is finished is kept",
-        ) from error
 
 
 _worker: dict[str, Maker] = {}

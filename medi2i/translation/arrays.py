@@ -15,9 +15,8 @@ from torch import Tensor
 
 from medi2i.adapters import Direction
 from medi2i.adapters.base import StyleKind
-from medi2i.data.settings import DataConfig
 from medi2i.errors import UsageError
-from medi2i.image import Domain, IntensityMap, Radiograph, RadiographHeader, fit_intensity
+from medi2i.image import Radiograph, RadiographHeader, choose_intensity
 from medi2i.io.field import find_exposed_field
 from medi2i.io.plain import array_to_radiograph, stored_to_dtype
 from medi2i.translation.styles import Look, StyleRequest, choose_looks, require_direction
@@ -63,12 +62,8 @@ def translate_array(
     """
     radiograph = to_radiograph(image, valid)
     look = choose_look(translator, direction, style, references, attributes)
-    incoming = own_intensity(
-        radiograph,
-        domains(direction)[0],
-        translator.intensities[domains(direction)[0]],
-        translator.data,
-    )
+    domain = domains(direction)[0]
+    incoming = choose_intensity(radiograph, translator.data.intensity(domain), translator.intensities[domain])
     translated, _ = translator.translate(
         incoming.to_network(radiograph.pixels, radiograph.header),
         radiograph.valid,
@@ -101,14 +96,6 @@ def choose_look(
         return look
     code = style if isinstance(style, int) else torch.as_tensor(np.asarray(style, dtype=np.float32))
     return Look(code, look.attributes, look.facts, look.suffix)
-
-
-def own_intensity(
-    radiograph: Radiograph, domain: Domain, domain_map: IntensityMap, config: DataConfig
-) -> IntensityMap:
-    """The map from an image's values to [-1, 1]: its own or its domain's, as configured."""
-    settings = config.intensity(domain)
-    return fit_intensity(radiograph, settings) if settings.fit == "image" else domain_map
 
 
 def to_radiograph(image: np.ndarray | Tensor, valid: Bool[np.ndarray, "H W"] | None = None) -> Radiograph:
