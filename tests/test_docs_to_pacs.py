@@ -118,6 +118,14 @@ def test_segmentations_need_masks_and_highdicom(desk, run_cli, monkeypatch):
     assert not Path("pacs").exists()
 
 
+def test_compression_needs_dicom(desk, run_cli, identity_run, domains_folder):
+    call = ("translate", identity_run, domains_folder / "src", "--out", "plain", "--device", "cpu")
+    ended = run_cli(*call, "--compress", "rle")
+    assert ended.code == 2
+    assert "no DICOM image" in ended.error
+    assert not Path("plain").exists()
+
+
 def test_the_page_names_every_new_option_and_the_tools_that_do_de_identify():
     for word in ("--compress", "--dicom-seg", "--strip-identity", "--key", "dicognito", "deid"):
         assert word in PAGE

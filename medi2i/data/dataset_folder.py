@@ -21,7 +21,7 @@ from medi2i.io import FORMATS, is_image
 MASKS = "masks"
 VALID = "valid"
 IMAGES = "images"
-_OUTPUT_MARK = "manifest.jsonl"
+_OUTPUT_MARKS = ("manifest.jsonl", "synthesis.json")  # the second from a set's first image on
 _Value = TypeVar("_Value")
 
 
@@ -131,8 +131,8 @@ def image_stem(path: Path) -> str:
 
 
 def _find_images(images: Path, *, excluded: tuple[Path, ...]) -> list[Path]:
-    # a run or a translation written below a domain's folder is no part of the domain
-    outputs = {path.parent for path in images.rglob(_OUTPUT_MARK)} - {images}
+    # a run, a translation or a synthetic set written below a domain's folder is no part of the domain
+    outputs = {path.parent for mark in _OUTPUT_MARKS for path in images.rglob(mark)} - {images}
     excluded = (*excluded, *outputs)
     return sorted(
         path

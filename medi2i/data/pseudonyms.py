@@ -21,7 +21,8 @@ from pathlib import Path
 from medi2i.data.dataset_folder import IMAGES, MASKS, VALID, DatasetFolder, discover, image_stem
 from medi2i.data.manifest import ManifestRow, Skipped
 from medi2i.data.outputs import output_masks, output_names
-from medi2i.errors import Medi2iError, OutputExistsError, UsageError
+from medi2i.data.tables import TABLE_FILES
+from medi2i.errors import MaskMismatchError, Medi2iError, OutputExistsError, UsageError
 from medi2i.io.atomic import write_atomically
 from medi2i.io.dicom_identity import may_show_text
 
@@ -118,10 +119,14 @@ def discover_covered(location: Path) -> DatasetFolder:
     except Medi2iError as error:
         if Path(error.subject).resolve() == location.resolve():
             raise
+        about = Path(error.subject).name
+        what = (
+            about if about in TABLE_FILES else "masks" if isinstance(error, MaskMismatchError) else "a file"
+        )
         raise type(error)(
             location,
-            found="a data set folder that can't be used; saying why would name a file of it",
-            expected="one that `discover` takes (docs/dataset-folder.md)",
+            found=f"{what} that the images don't match; saying more would name a file",
+            expected="what docs/dataset-folder.md describes",
             remedy="run the command without --strip-identity to another --out, which says what is wrong",
         ) from None
 
@@ -130,7 +135,8 @@ def choose_pseudonyms(folder: DatasetFolder, key: Path | None, out: Path) -> Pse
     """New names of a folder's images, those of the key if it is there already; nothing is written.
 
     Raises:
-        UsageError: there is no key, it is in the output folder, or it is no readable key.
+        UsageError: there is no key, its folder isn't there, it is in the output folder, or it is no readable
+            key.
         OutputExistsError: the key is one of other images.
     """
     if key is None:
@@ -143,6 +149,13 @@ def choose_pseudonyms(folder: DatasetFolder, key: Path | None, out: Path) -> Pse
     if key.resolve().is_relative_to(out.resolve()):
         raise UsageError(
             "--key", found="a file in --out", expected="one apart from the images", remedy="choose another"
+        )
+    if not key.parent.is_dir():
+        raise UsageError(
+            "--key",
+            found="a file in a folder that isn't there",
+            expected="an existing folder",
+            remedy="make it, or choose another",
         )
     files = [item.path.relative_to(folder.root).as_posix() for item in folder.items]
     names = {file: f"img-{number:06d}" for number, file in enumerate(files, start=1)}

@@ -199,8 +199,8 @@ def _origins(about: About, counts: Counts) -> list[str]:
         f"Sources: {sources['images']} labelled DRRs of {sources['patients']} patient(s), fingerprint "
         f"`{sources['fingerprint']}` (files by hash in the manifest). Views: {views or 'none'}.",
         _table(("run", "method", "step", "weights (sha256)", "images"), rows),
-        f"Looks drawn of each source image by methods that draw styles: {about.config.styles}. Random looks "
-        f"on top: {look}. Balance: {balance}.",
+        f"Looks of a source image before it comes again: {about.config.styles} by each method that draws "
+        f"styles, 1 by others. Random looks on top: {look}. Balance: {balance}.",
     ]
 
 

@@ -39,9 +39,10 @@ def known_limits(
             found.append(
                 f"{name}: outlines were not judged, because the run's controls hold for other structures."
             )
-    learnt = sum(_learnt(sources, run) for run in runs)
+    trained = set[str]().union(*map(_trained, runs))
+    learnt = sum(row.sha256 in trained for row in sources.rows)
     if learnt:
-        found.append(f"{learnt} source images were training images of a run.")
+        found.append(f"{learnt} of the {len(sources.rows)} source images were training images of a run.")
     if not sources.patients_known:
         found.append("Patients of some sources are unknown: each of these images counts as one patient.")
     unspaced = sum(row.spacing_mm is None for row in sources.rows)
@@ -54,9 +55,9 @@ def known_limits(
     return tuple(found)
 
 
-def _learnt(sources: Sources, run: Path) -> int:
+def _trained(run: Path) -> set[str]:
+    """Hashes of the source images that a run was trained on."""
     path = run / "manifest.jsonl"
     if not path.is_file():
-        return 0
-    trained = {row.sha256 for row in read_manifest(path) if (row.domain, row.split) == ("source", "train")}
-    return sum(row.sha256 in trained for row in sources.rows)
+        return set()
+    return {row.sha256 for row in read_manifest(path) if (row.domain, row.split) == ("source", "train")}

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from medi2i.adaptation.results import version_of
+from medi2i.errors import UsageError
 from medi2i.synthesis.draws import plan_draws
 from medi2i.synthesis.formats import SetWriter, make_writer
 from medi2i.synthesis.gate import Gate, for_structures, open_gate
@@ -61,6 +62,7 @@ def prepare_set(
     Raises:
         As `synthesize`, but for what writing can raise.
     """
+    _require_different(runs)
     translators = [load_translator(run, device=device) for run in runs]
     gates = tuple(open_gate(run) for run in runs) if config.gate else None
     for translator in translators:  # refuses attributes that the method does not know
@@ -91,12 +93,23 @@ def prepare_set(
     return PreparedSet(task, count, request, known_limits(config, sources, runs, names, gates))
 
 
+def _require_different(runs: Sequence[Path]) -> None:
+    twice = [run for run, count in Counter(run.resolve() for run in runs).items() if count > 1]
+    if twice:
+        raise UsageError(
+            twice[0],
+            found="the same run twice: its images would come twice",
+            expected="different runs",
+            remedy="name it once; --styles and --randomise give an image several looks",
+        )
+
+
 def _draws_styles(translator: Translator) -> bool:
     return "random" in translator.adapter.styles
 
 
 def _names(runs: Sequence[Path]) -> tuple[str, ...]:
-    """Names of the run folders; one that comes again gets a number."""
+    """Names of the run folders; those of the same name get a number."""
     seen: Counter[str] = Counter()
     names = []
     for run in runs:

@@ -39,9 +39,10 @@ def translate_array(
 ) -> ImageT:
     """Translate one image that is in memory, as `translate` does the same image in a file.
 
-    Integers count on the full scale of their type, floating-point values as they are. A MetaTensor that
-    `LoadImaged(reader=RadiographReader())` read knows bit depth and valid area of its file. Bone is bright in
-    and out, and the matrix stays: a spacing is as true afterwards as before.
+    Integers count on the full scale of their type, floating-point values as they are: these come back on the
+    scale of the output's domain, which is 0 to 1 if its images were integers. Give stored codes as integers,
+    or as a MetaTensor that `LoadImaged(reader=RadiographReader())` read: it knows bit depth and valid area of
+    its file. Bone is bright in and out, and the matrix stays: a spacing is as true afterwards as before.
 
     Args:
         translator: `load_translator` of a run.
@@ -53,7 +54,8 @@ def translate_array(
         attributes: acquisition of the output, of a method that knows it.
 
     Returns:
-        an array of the same type and shape; of a tensor one of the same metadata, float32, in the same range.
+        an array or tensor of the same type and shape, on the same device; a MetaTensor keeps its metadata and
+        the range of its file.
 
     Raises:
         UsageError: this is no image, or the method has no such style, attributes or direction.
@@ -105,7 +107,7 @@ def to_radiograph(image: np.ndarray | Tensor, valid: Bool[np.ndarray, "H W"] | N
         UsageError: it has another shape than (H, W) or (1, H, W), or `valid` another than the image.
         UnreadableImageError: pixels are not finite, or of a type that images do not have.
     """
-    array = image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
+    array = _to_numpy(image) if isinstance(image, Tensor) else np.asarray(image)
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[0] != 1):
         raise UsageError(
             "image",
@@ -127,6 +129,11 @@ def to_radiograph(image: np.ndarray | Tensor, valid: Bool[np.ndarray, "H W"] | N
         field = valid.astype(bool)
     header = radiograph.header if known is None else known.header
     return Radiograph(radiograph.pixels, field, header)
+
+
+def _to_numpy(image: Tensor) -> np.ndarray:
+    values = image.detach().cpu()
+    return (values.float() if values.dtype == torch.bfloat16 else values).numpy()  # NumPy has no bfloat16
 
 
 def _known(image: np.ndarray | Tensor, read: Radiograph) -> Radiograph | None:
@@ -158,7 +165,9 @@ def like_input(image: ImageT, stored: np.ndarray, header: RadiographHeader) -> I
     if header.bits_stored is not None and header.value_range is not None:
         low, high = header.value_range
         pixels = low + pixels * ((high - low) / (2**header.bits_stored - 1))
-    result = torch.from_numpy(pixels.astype(np.float32)).reshape(image.shape).to(image.device)
+    if not image.is_floating_point():
+        pixels = np.rint(pixels)
+    result = torch.from_numpy(pixels).reshape(image.shape).to(image.device, image.dtype)
     if isinstance(image, MetaTensor):
         return MetaTensor(result).copy_meta_from(image)
     return result

@@ -75,12 +75,19 @@ class Delivery:
         }
 
     def require_possible(self, rows: Sequence[ManifestRow], root: Path) -> None:
-        """Refuse segmentations where no image could have one.
+        """Refuse compression and segmentations where no image could have them.
 
         Raises:
-            UsageError: no DICOM image has masks.
+            UsageError: no image is DICOM, or no DICOM image has masks.
             EnvironmentProblemError: highdicom isn't installed.
         """
+        if self.compression != "none" and not any(is_dicom(root / row.file) for row in rows):
+            raise UsageError(
+                f"--compress {self.compression}",
+                found="no DICOM image",
+                expected="DICOM images: other formats are written as they came",
+                remedy="drop the option",
+            )
         if not self.segmentations:
             return
         if not any(row.mask is not None and is_dicom(root / row.file) for row in rows):

@@ -301,5 +301,10 @@ def test_a_run_written_below_a_domain_is_no_part_of_it(tmp_path):
     (run / "manifest.jsonl").write_text("")
     save_png(run / "translated" / "images" / "a.png", make_scene(1, SHAPE))
     assert [item.relative.as_posix() for item in discover(tmp_path).items] == ["a.png"]
+    unfinished = tmp_path / "set"
+    (unfinished / "images").mkdir(parents=True)
+    (unfinished / "synthesis.json").write_text("{}")
+    save_png(unfinished / "images" / "synthetic-0000000.png", make_scene(1, SHAPE))
+    assert [item.relative.as_posix() for item in discover(tmp_path).items] == ["a.png"]
     # the output itself is a data set folder
     assert [item.relative.as_posix() for item in discover(run / "translated").items] == ["a.png"]

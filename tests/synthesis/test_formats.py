@@ -177,6 +177,15 @@ def test_nnunet_sides_are_by_patient(sets):
     assert training == set(sides["train"]) | set(sides["validation"])
 
 
+def test_nnunet_gets_no_fold_that_it_can_not_train(styled_run, domains_folder, tmp_path):
+    out = tmp_path / "set"
+    make_set(
+        styled_run, domains_folder / "src", out, format="nnunet", overlap="priority", count=4, split=(1, 0, 0)
+    )
+    assert (out / "Dataset501_medi2i" / "dataset.json").is_file()
+    assert not list(out.rglob("splits_final.json"))
+
+
 def test_copies_of_an_image_in_binary_data_sets_take_no_room(sets):
     first, second = (
         next((sets / "binary" / folder / "imagesTs").iterdir())

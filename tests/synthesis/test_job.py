@@ -99,7 +99,7 @@ def test_the_card_says_that_there_was_no_gate_and_how_it_was_made(whole):
     # 48 of 192 pixels of hearts, 48 of 252 of lungs
     assert "| heart | 20 | 25.0% |" in card
     assert "| lung | 20 | 19.0% |" in card
-    assert "training images of a run" in card
+    assert "6 of the 12 source images were training images of a run" in card
 
 
 def test_shares_and_processes_give_the_same_bytes(whole, styled_run, source, tmp_path):
@@ -118,6 +118,13 @@ def test_another_seed_gives_another_set(whole, styled_run, source, tmp_path):
     make_set(styled_run, source, tmp_path / "set", count=20, randomise={}, seed=1)
     ours, others = manifest(tmp_path / "set"), manifest(whole)
     assert not {row["pixels_sha256"] for row in ours} & {row["pixels_sha256"] for row in others}
+
+
+def test_the_same_run_is_not_mixed_with_itself(styled_run, source, tmp_path):
+    again = styled_run / ".." / styled_run.name
+    with pytest.raises(UsageError, match="the same run twice"):
+        synthesize([styled_run, again], source, out=tmp_path / "set", device="cpu")
+    assert not (tmp_path / "set").exists()
 
 
 def test_a_folder_that_another_call_is_writing_is_refused(styled_run, source, tmp_path):

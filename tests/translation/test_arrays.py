@@ -77,12 +77,32 @@ def test_a_metatensor_keeps_its_metadata_and_the_range_of_its_file(runs, film, t
     assert float(found[0, :, :6].max()) == float(found.min())
 
 
-def test_a_plain_tensor_of_floats_stays_one(runs):
-    image = torch.from_numpy(ARRAYS[3])
-    found = translate_array(load_translator(runs["cyclegan"], device="cpu"), image)
-    assert type(found) is torch.Tensor
+@pytest.mark.parametrize("array", ARRAYS, ids=lambda array: f"{array.dtype}{array.ndim}")
+def test_a_plain_tensor_gives_one_of_its_type_with_the_values_of_the_array(array, runs):
     translator = load_translator(runs["cyclegan"], device="cpu")
-    np.testing.assert_array_equal(found.numpy(), translate_array(translator, ARRAYS[3]))
+    image = torch.from_numpy(array)
+    found = translate_array(translator, image)
+    assert type(found) is torch.Tensor
+    assert (found.dtype, found.shape) == (image.dtype, image.shape)
+    np.testing.assert_array_equal(found.numpy(), translate_array(translator, array))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_tensor_of_half_precision_keeps_its_type(dtype, runs):
+    translator = load_translator(runs["cyclegan"], device="cpu")
+    image = torch.from_numpy(ARRAYS[3]).to(dtype)
+    found = translate_array(translator, image)
+    assert found.dtype == dtype
+    wanted = translate_array(translator, image.float())
+    torch.testing.assert_close(found.float(), wanted, atol=0.01, rtol=0.01)
+
+
+def test_a_metatensor_of_integers_keeps_its_type(runs, film):
+    translator = load_translator(runs["cyclegan"], device="cpu")
+    image = load(film)
+    found = translate_array(translator, image.to(torch.int32))
+    assert (type(found), found.dtype) == (MetaTensor, torch.int32)
+    np.testing.assert_array_equal(found.numpy(), np.rint(translate_array(translator, image).numpy()))
 
 
 def test_a_valid_area_that_is_given_is_used(runs):

@@ -129,6 +129,7 @@ def test_errors_tell_no_name_either(planted, identity_run, tmp_path, run_cli):
     ended = run_cli("translate", identity_run, root, "--out", tmp_path / "out", *key)
     assert ended.code == 1
     assert NAME not in ended.out + ended.err
+    assert "masks that the images don't match" in ended.error
     assert "without --strip-identity" in ended.error
     assert not (tmp_path / "key.json").exists()
 
@@ -139,6 +140,7 @@ def test_errors_tell_no_name_either(planted, identity_run, tmp_path, run_cli):
         (["--strip-identity"], "no --key"),
         (["--key", "key.json"], "no --strip-identity"),
         (["--strip-identity", "--key", "out/key.json"], "a file in --out"),
+        (["--strip-identity", "--key", "nowhere/key.json"], "a folder that isn't there"),
         (["--strip-identity", "--key", "text.json"], "no readable key"),
         (["--strip-identity", "--key", "other.json"], "the key of other images"),
     ],

@@ -74,8 +74,9 @@ class NnunetWriter(SetWriter):
         return Written((*images, *labels), {"name": image.name, "split": image.split}, facts)
 
     def finish(self, entries: Entries) -> None:
-        """`dataset.json` and `splits_final.json` of each data set."""
+        """`dataset.json` of each data set, and `splits_final.json` where some patients are for validation."""
         training = sum(entry["split"] != _TEST for entry in entries())
+        validated = any(entry["split"] == "validation" for entry in entries())
         for number, folder in enumerate(self.folders):
             described = {
                 "channel_names": {"0": "xray"},
@@ -89,7 +90,8 @@ class NnunetWriter(SetWriter):
             }
             path = self.out / folder / "dataset.json"
             write_stream_atomically(path, object_lines(described.items()))
-            write_stream_atomically(self.out / folder / "splits_final.json", _splits(entries))
+            if validated:  # nnU-Net can't train a fold without validation images
+                write_stream_atomically(self.out / folder / "splits_final.json", _splits(entries))
 
     def describe(self) -> str:
         """What to do with it in nnU-Net."""
@@ -102,8 +104,9 @@ class NnunetWriter(SetWriter):
             "nnU-Net v2 raw data: set `nnUNet_raw` to this folder. "
             f"Data sets: {', '.join(self.folders)}. {how} Images are 2-D NIfTI with spacing, 16-bit, bone "
             "bright, channel `xray`. Training and validation patients are in `imagesTr`, and "
-            "`splits_final.json` holds the split by patient: copy it into the data set's folder below "
-            "`nnUNet_preprocessed` before training, or nnU-Net splits by image."
+            "`splits_final.json`, if there are any of the second kind, holds the split by patient: copy it "
+            "into the data set's folder below `nnUNet_preprocessed` before training, or nnU-Net splits by "
+            "image."
         )
 
     def _labels(self, image: SyntheticImage, number: int) -> np.ndarray:
