@@ -8,6 +8,7 @@ import hmac
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,8 @@ from medi2i.image import (
     SpacingOrigin,
     fit_intensity,
 )
-from medi2i.io import read_radiograph
-from medi2i.io.acquisition import read_acquisition
 from medi2i.io.atomic import write_text_atomically
-from medi2i.io.masks import read_mask_folder, read_mask_nifti
+from medi2i.io.decoder_pool import decoders, read_ahead
 
 _MOST_NOTES = 8
 
@@ -96,23 +95,30 @@ def inspect_folder(
     Raises:
         MaskMismatchError: a mask doesn't fit its image.
     """
-    rows: list[ManifestRow] = []
-    skipped: list[Skipped] = []
-    for index, item in enumerate(folder.items):
+
+    def look(numbered: tuple[int, DatasetItem]) -> ManifestRow | Skipped:
+        index, item = numbered
         try:
-            radiograph = load_radiograph(item)
-            known = read_acquisition(item.path) if attributes else {}
+            radiograph, known = _load(item, acquisition=bool(attributes))
         except UnreadableImageError as error:
             reason = f"{error.found}; expected {error.expected}; {error.remedy}"
-            skipped.append(Skipped(domain, _below(item.path, folder.root), reason))
-        else:
-            if item.mask is not None:
-                load_masks(item.mask, folder.structures, radiograph.pixels.shape)
-            row = _row(index, item, folder, domain, radiograph, intensity, salt)
-            known = {name: v for name, v in {**known, **item.attributes}.items() if name in attributes}
-            rows.append(dataclasses.replace(row, attributes=known))
-        if progress is not None:
-            progress(index + 1, len(folder.items))
+            return Skipped(domain, _below(item.path, folder.root), reason)
+        if item.mask is not None:
+            load_masks(item.mask, folder.structures, radiograph.pixels.shape)
+        row = _row(index, item, folder, domain, radiograph, intensity, salt)
+        known = {name: v for name, v in {**known, **item.attributes}.items() if name in attributes}
+        return dataclasses.replace(row, attributes=known)
+
+    rows: list[ManifestRow] = []
+    skipped: list[Skipped] = []
+    with closing(read_ahead(list(enumerate(folder.items)), look)) as found:
+        for done, one in enumerate(found, start=1):
+            if isinstance(one, Skipped):
+                skipped.append(one)
+            else:
+                rows.append(one)
+            if progress is not None:
+                progress(done, len(folder.items))
     return rows, skipped
 
 
@@ -123,7 +129,12 @@ def load_radiograph(item: DatasetItem) -> Radiograph:
         UnreadableImageError: it can't be decoded or is no radiograph.
         MaskMismatchError: the folder's valid area has another matrix.
     """
-    radiograph = read_radiograph(item.path)
+    return _load(item)[0]
+
+
+def _load(item: DatasetItem, *, acquisition: bool = False) -> tuple[Radiograph, dict[str, str]]:
+    """An image, and, if asked for, how it was taken by its own header."""
+    radiograph, known = decoders().read_radiograph(item.path, acquisition=acquisition)
     header = radiograph.header
     if header.spacing_mm is None and item.spacing_mm is not None:
         header = dataclasses.replace(header, spacing_mm=item.spacing_mm, spacing_origin=item.spacing_origin)
@@ -131,7 +142,7 @@ def load_radiograph(item: DatasetItem) -> Radiograph:
     if item.valid is not None:
         given = load_masks(item.valid, ("valid",), radiograph.pixels.shape)[0]
         valid = valid & given
-    return dataclasses.replace(radiograph, header=header, valid=valid)
+    return dataclasses.replace(radiograph, header=header, valid=valid), known
 
 
 def load_masks(path: Path, structures: tuple[str, ...], shape: tuple[int, ...]) -> Bool[np.ndarray, "K H W"]:
@@ -140,12 +151,10 @@ def load_masks(path: Path, structures: tuple[str, ...], shape: tuple[int, ...]) 
     Raises:
         MaskMismatchError: another matrix than the image, or other structures.
     """
-    if path.is_dir():
-        masks = read_mask_folder(path, structures)[1]
-    elif path.suffix == ".png":
-        masks = read_radiograph(path).pixels[None] > 0
+    if path.suffix == ".png" and not path.is_dir():
+        masks = decoders().read_radiograph(path)[0].pixels[None] > 0
     else:
-        masks = read_mask_nifti(path, structures)
+        masks = decoders().read_masks(path, structures)
     if masks.shape[1:] != tuple(shape):
         raise MaskMismatchError(
             path,
