@@ -20,8 +20,10 @@ from tiny_data import (
 from medi2i import adaptation
 from medi2i.adapters.baselines import Identity
 from medi2i.errors import InterruptedRunError
+from medi2i.io.hold import hold_folder
 from medi2i.io.masks import write_mask_nifti
 from medi2i.report import describe
+from tests.rendering import cts
 
 ALIKE = ("--method", "histogram", "--set", "evaluation.feature_size=64", "--device", "cpu")
 
@@ -416,3 +418,31 @@ def test_the_phantom_is_made_where_nothing_is(run_cli, tmp_path):
     assert run_cli(*arguments).code == 0
     assert {path.name for path in (tmp_path / "data").iterdir()} == {"drr", "xray", "truth"}
     check_ending(run_cli(*arguments), 2, str(tmp_path / "data"))
+
+
+def test_a_folder_that_another_call_writes_to_is_refused_by_every_long_command(
+    run_cli, domains_folder, identity_run, tmp_path
+):
+    source, target, out, evaluated = (
+        domains_folder / "src",
+        domains_folder / "tgt",
+        tmp_path / "out",
+        tmp_path / "run",
+    )
+    shutil.copytree(identity_run, evaluated)
+    config = ["--config", domains_folder / "tiny.yaml"]
+    cts.write_patients(tmp_path / "ct", 1)
+    calls = [
+        (out, "adapt", "--src", source, "--tgt", target, *config, "--out", out),
+        (out, "translate", identity_run, source, "--out", out),
+        (out, "segment", "train", source, "--config", "laptop", "--out", out),
+        (out, "drr", tmp_path / "ct", "--out", out),
+        (out, "synthesize", identity_run, "--from", source, "--no-gate", "--out", out),
+        (out, "benchmark", "phantom_structure", "--out", out),
+        (evaluated, "evaluate", evaluated),
+    ]
+    for folder, *arguments in calls:
+        with hold_folder(folder):
+            ended = run_cli(*arguments, "--device", "cpu")
+        assert ended.code == 2, arguments
+        assert f"process {os.getpid()} that is writing there now" in ended.error, arguments

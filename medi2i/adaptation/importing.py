@@ -13,6 +13,7 @@ from medi2i.adaptation.settings import AdaptConfig, load_run_config
 from medi2i.adaptation.stages import Stages
 from medi2i.adapters import DomainAdapter, ImportedConfig
 from medi2i.errors import CheckpointError, InterruptedRunError
+from medi2i.io.hold import hold_folder
 from medi2i.report import write_report
 from medi2i.training.checkpoint import load_networks
 from medi2i.training.engine import DeviceName
@@ -54,7 +55,7 @@ def import_weights(
     begun = (out / "config.yaml").is_file() and not (out / "results.json").is_file()
     check_out(out, resume=begun and load_run_config(out) == config)
     try:
-        with stop_on_signals() as stop:
+        with stop_on_signals() as stop, hold_folder(out):
             stages = Stages(config, out, device, stop)
             stages.prepare()
             stages.fix_reference()

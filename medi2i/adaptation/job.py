@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from medi2i.adaptation.settings import AdaptConfig
 from medi2i.adaptation.stages import Stages, check_settings
 from medi2i.data.manifest import Skipped
 from medi2i.errors import OutputExistsError
+from medi2i.io.hold import hold_folder
 from medi2i.report import write_report
 from medi2i.training.engine import DeviceName
 from medi2i.training.interruption import stop_on_signals
@@ -48,10 +50,11 @@ def adapt(
         NonFiniteLossError: training diverged; the last good checkpoint is kept.
     """
     begin = time.monotonic()
-    with stop_on_signals() as stop:
+    with stop_on_signals() as stop, ExitStack() as held:
         stages = Stages(config, out, device, stop)
         if stages.engine.is_main_process:
             check_out(out, resume=resume)
+            held.enter_context(hold_folder(out))
         adapter = check_settings(config, out)
         # the first process reads and writes the manifest; the others find it there
         with stages.engine.main_process_first():
@@ -63,7 +66,7 @@ def adapt(
             return AdaptResult(out, {}, stages.found.skipped)
         stages.translate()
         results = stages.measure(seconds=lambda: time.monotonic() - begin)
-    write_report(out)
+        write_report(out)
     return AdaptResult(out, results, stages.found.skipped)
 
 

@@ -33,6 +33,7 @@ from medi2i.benchmarks.table import compose_table, write_table
 from medi2i.config import dump_config, load_config
 from medi2i.errors import EnvironmentProblemError, ExitCode, InterruptedRunError, OutputExistsError
 from medi2i.io.atomic import write_text_atomically
+from medi2i.io.hold import hold_folder
 from medi2i.training.engine import DeviceName, require_device
 from medi2i.training.interruption import StopRequest, stop_on_signals
 from medi2i.training.processes import logged_process
@@ -100,7 +101,7 @@ def run_benchmark(
             print(f"joined: {taken} finished cell(s) of {path}", file=sys.stderr)
     mine = _still_to_do(suite, share_of(cells, shard), out)
     write_text_atomically(out / "suite.yaml", dump_config(suite))
-    with stop_on_signals() as stop:
+    with stop_on_signals() as stop, hold_folder(out, alone=shard[1] == 1):
         for name, data in suite.data.items():
             make_phantom(name, data, out, shard=shard, stop=stop)
         _prepare(mine, device, stop)

@@ -10,6 +10,7 @@ from typing import Any
 from medi2i.downstream import check_inputs, measure_downstream
 from medi2i.errors import InterruptedRunError, UsageError
 from medi2i.evaluation import read_results, write_results
+from medi2i.io.hold import hold_folder
 from medi2i.proof.asked import Asked, interrupted
 from medi2i.proof.conclusion import conclude
 from medi2i.proof.examination import examine
@@ -78,7 +79,7 @@ def evaluate(
     if like is not None:
         take_over(like, run)
     try:
-        with stop_on_signals() as stop:
+        with stop_on_signals() as stop, hold_folder(run):
             if target_labels is not None and jobs > 1:
                 compute_in_processes(asked, target_labels, jobs, stop)
             controls, sections = examine(opened, asked.config, stop)
@@ -126,7 +127,7 @@ def evaluate_share(
     if like is not None and shard[0] == 1:
         take_over(like, run)
     try:
-        with stop_on_signals() as stop:
+        with stop_on_signals() as stop, hold_folder(run, alone=False):
             return compute_share(asked, target_labels, shard, stop)
     except InterruptedRunError as error:
         raise interrupted(run) from error

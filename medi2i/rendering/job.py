@@ -19,6 +19,7 @@ from medi2i.errors import (
     UsageError,
 )
 from medi2i.io.atomic import sweep_unfinished
+from medi2i.io.hold import hold_folder
 from medi2i.rendering import records
 from medi2i.rendering.framing import fit_to_films, write_fit
 from medi2i.rendering.patient import PatientResult, output_structures, render_patient
@@ -107,26 +108,27 @@ def render_drrs(
     elif framing_target is not None:
         fit = fit_to_films(config, patients, framing_target, structures=structures, device=computes_on)
         config = config.model_copy(update={"framing": fit.distribution})
-    records.open_folder(out, config)
-    if fit is not None:
-        write_fit(out, config, fit)
-    if count == 1:  # otherwise another machine may be writing
-        for folder in (out, *(path for path in out.iterdir() if path.is_dir())):
-            sweep_unfinished(folder)
-    mine = patients[number - 1 :: count]
-    tasks = [Task(config, files, structures, out, computes_on) for files in mine]
-    progress = Progress("DRRs", len(tasks) * config.views)
-    try:
-        with stop_on_signals() as stop:
-            run = _run_here if workers == 1 or len(tasks) == 1 else _run_in_processes
-            outcome = run(tasks, workers, stop, progress)
-        for task in tasks:
-            records.clear_skipped(out, task.files.ct)
-        for files, error in outcome.skipped:
-            records.write_skipped(out, files.ct, str(error))
-    finally:
-        progress.close()
-        images = records.write_tables(out, config)
+    with hold_folder(out, alone=count == 1):
+        records.open_folder(out, config)
+        if fit is not None:
+            write_fit(out, config, fit)
+        if count == 1:  # otherwise another machine may be writing
+            for folder in (out, *(path for path in out.iterdir() if path.is_dir())):
+                sweep_unfinished(folder)
+        mine = patients[number - 1 :: count]
+        tasks = [Task(config, files, structures, out, computes_on) for files in mine]
+        progress = Progress("DRRs", len(tasks) * config.views)
+        try:
+            with stop_on_signals() as stop:
+                run = _run_here if workers == 1 or len(tasks) == 1 else _run_in_processes
+                outcome = run(tasks, workers, stop, progress)
+            for task in tasks:
+                records.clear_skipped(out, task.files.ct)
+            for files, error in outcome.skipped:
+                records.write_skipped(out, files.ct, str(error))
+        finally:
+            progress.close()
+            images = records.write_tables(out, config)
     skipped = outcome.skipped
     if skipped and len(patients) == 1:
         raise skipped[0][1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from medi2i.config import dump_config
 from medi2i.data.unpaired import TrainingCrops
 from medi2i.errors import CheckpointError, NothingUsableError, OutputExistsError, UsageError
 from medi2i.io.atomic import write_text_atomically
+from medi2i.io.hold import hold_folder
 from medi2i.segmentation.held_out import (
     HeldOutDice,
     average,
@@ -95,10 +96,11 @@ def train_segmenter(
         NonFiniteLossError: training diverged.
     """
     config = config if seed is None else config.model_copy(update={"seed": seed})
-    with nullcontext(stop) if stop is not None else stop_on_signals() as asked:
+    with nullcontext(stop) if stop is not None else stop_on_signals() as asked, ExitStack() as held:
         accelerator = make_accelerator(device, config.training.precision)
         if accelerator.is_main_process:
             _check_out(out, config, resume=resume)
+            held.enter_context(hold_folder(out))
         accelerator.wait_for_everyone()
         images = inspect_masked(folders, config.data, seed=config.seed, tick=_ticker(asked, out))
         films = None if adapt_to is None else _inspect_films(adapt_to, config, asked, out)

@@ -13,10 +13,11 @@ from typing import Any
 from medi2i.data.manifest import Skipped, write_skipped
 from medi2i.errors import NothingUsableError, UsageError
 from medi2i.io.atomic import write_stream_atomically, write_text_atomically
+from medi2i.io.hold import hold_folder
 from medi2i.synthesis.card import CARD, About, Counts, write_card_text
 from medi2i.synthesis.making import Task
 from medi2i.synthesis.preparation import PreparedSet, prepare_set
-from medi2i.synthesis.records import MANIFEST, ProgressLog, claim, close_set, open_set
+from medi2i.synthesis.records import MANIFEST, ProgressLog, close_set, open_set
 from medi2i.synthesis.settings import SynthesizeConfig
 from medi2i.synthesis.sources import Sources, read_sources
 from medi2i.synthesis.workers import make_images
@@ -93,7 +94,7 @@ def synthesize(
     with stop_on_signals() as stop:
         prepared = prepare_set(config, runs, lambda: _read(config, source, stop, out), out=out, device=device)
         task, sources = prepared.task, prepared.task.sources
-        with claim(out, alone=shard is None):
+        with hold_folder(out, alone=shard is None):
             if open_set(out, prepared.request, alone=shard is None):
                 return _completed(out, sources, prepared.limits)
             log = ProgressLog(out, shard or (1, 1), prepared.count)

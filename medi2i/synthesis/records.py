@@ -12,7 +12,6 @@ import os
 import shutil
 from array import array
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,53 +27,6 @@ _WORDS = (
     "What is finished is kept. This file goes when the set is complete.\n"
 )
 _ABSENT = -1
-
-
-@contextmanager
-def claim(out: Path, *, alone: bool) -> Iterator[None]:
-    """Hold a set's folder while a call writes there: a call alone, shares together.
-
-    The system takes the hold back when a process ends, however it ends, and no file is left. A file system
-    that knows no such hold gives none.
-
-    Args:
-        out: the set's folder; made if it isn't there.
-        alone: whether this is no share.
-
-    Raises:
-        OutputExistsError: another call is writing there.
-    """
-    descriptor = _hold(out, alone=alone)
-    try:
-        yield
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
-
-
-def _hold(out: Path, *, alone: bool) -> int | None:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return None
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(out, os.O_RDONLY)
-    except OSError:  # `open_set` says what is wrong with it
-        return None
-    try:
-        fcntl.flock(descriptor, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        raise OutputExistsError(
-            out,
-            found="another call that is writing there now",
-            expected="one call at a time, or shares",
-            remedy="wait for it to end, or give each call a --shard",
-        ) from None
-    except OSError:  # not on this file system
-        pass
-    return descriptor
 
 
 def open_set(out: Path, request: Mapping[str, Any], *, alone: bool) -> bool:

@@ -27,6 +27,7 @@ from medi2i.data.outputs import (
 from medi2i.data.pseudonyms import choose_pseudonyms, discover_covered, write_key
 from medi2i.errors import NothingUsableError, UsageError
 from medi2i.io.format import Compression
+from medi2i.io.hold import hold_folder
 from medi2i.training.engine import DeviceName
 from medi2i.training.interruption import StopRequest, stop_on_signals
 from medi2i.training.progress import Progress
@@ -88,7 +89,7 @@ def translate(
     require_direction(translator, direction)
     request = StyleRequest(style, tuple(references), draws, attributes or {})
     looks = choose_looks(translator, direction, request)
-    with stop_on_signals() as stop:
+    with stop_on_signals() as stop, hold_folder(out):
         folder = discover_covered(location) if strip_identity else discover(location)
         pseudonyms = choose_pseudonyms(folder, key, out) if strip_identity else None
         delivery = Delivery(compression, segmentations, pseudonyms)

@@ -26,9 +26,10 @@ from medi2i.errors import (
     UsageError,
 )
 from medi2i.evaluation import read_results, write_results
+from medi2i.io.hold import hold_folder
 from medi2i.synthesis import SynthesizeConfig, synthesize
 from medi2i.synthesis.making import Maker
-from medi2i.synthesis.records import UNFINISHED, claim
+from medi2i.synthesis.records import UNFINISHED
 from tests.synthesis.sets import contents, controls_section, make_set, manifest
 
 
@@ -129,8 +130,8 @@ def test_the_same_run_is_not_mixed_with_itself(styled_run, source, tmp_path):
 
 def test_a_folder_that_another_call_is_writing_is_refused(styled_run, source, tmp_path):
     out = tmp_path / "set"
-    with claim(out, alone=False):
-        with pytest.raises(OutputExistsError, match="another call that is writing there now"):
+    with hold_folder(out, alone=False):
+        with pytest.raises(OutputExistsError, match=f"process {os.getpid()} that is writing there now"):
             make_set(styled_run, source, out, count=3)
         make_set(styled_run, source, out, count=3, shard=(1, 2))  # shares work beside each other
     assert make_set(styled_run, source, out, count=3).complete
