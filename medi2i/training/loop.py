@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch import Tensor
 from medi2i.adapters import DomainAdapter, Trainee
 from medi2i.data.labelled import LabelledCrops, join_batches, labelled_loader
 from medi2i.data.unpaired import TrainingCrops, unpaired_loader
+from medi2i.errors import NonFiniteLossError
 from medi2i.training.finite import all_finite, require_finite
 from medi2i.training.interruption import StopRequest
 from medi2i.training.progress import Progress, TrainingLog
@@ -25,6 +27,7 @@ from medi2i.training.step import Stepper
 
 # several processes have to agree on a stop, which makes the host wait for the device: not in every step
 _AGREE_EVERY = 10
+_MOST_DETOURS = 3
 
 
 @dataclass
@@ -67,8 +70,12 @@ def train(
         stop: asked after every step.
         labelled: batches of known attributes, beside those of `crops`, for methods that want them.
 
+    A loss or weight that becomes NaN or infinite sends a training of one process back to its last checkpoint,
+    from which it goes on with other draws; three times at most.
+
     Raises:
-        NonFiniteLossError: a loss became NaN or infinite; the last good checkpoint is kept.
+        NonFiniteLossError: a loss became NaN or infinite once more, or before the first checkpoint, or in one
+            of several processes; the last good checkpoint is kept.
         InterruptedRunError: a stop was requested; a checkpoint of this very step is written.
         CheckpointError: the run's checkpoint is of another method or shape.
     """
@@ -145,17 +152,32 @@ class _Training:
     def run(
         self, crops: TrainingCrops, labelled: LabelledCrops | None, stop: StopRequest, workers: int
     ) -> TrainingResult:
-        stepper = self.stepper
-        self.saver.resume()
-        if self.engine.is_main_process:
-            self.log = TrainingLog(self.folder / "log.jsonl", resume_step=stepper.step)
-        progress = Progress("training", self.total, initial=stepper.step, rank=self.engine.process_index)
-        batches = iter(self._loader(crops, workers))
-        if labelled is not None:
-            batches = self._with_labelled(batches, labelled, workers)
         begin = time.monotonic()
-        self.mark = (begin, stepper.step)
-        stepper.adapter.train()
+        try:
+            self._begin()
+            while True:
+                try:
+                    self._take_steps(self._batches(crops, labelled, workers), stop)
+                    break
+                except NonFiniteLossError as error:
+                    self._go_back(error)
+        finally:
+            self.stepper.unwrap()
+        seconds = time.monotonic() - begin
+        return TrainingResult(self.stepper.step, self.saver.best_step, self.saver.best, seconds)
+
+    def _begin(self) -> None:
+        """From the last checkpoint, if there is one."""
+        self.saver.resume()
+        step = self.stepper.step
+        if self.engine.is_main_process:
+            self.log = TrainingLog(self.folder / "log.jsonl", resume_step=step)
+        self.unread, self.mark = None, (time.monotonic(), step)
+        self.stepper.adapter.train()
+
+    def _take_steps(self, batches: Iterator[Any], stop: StopRequest) -> None:
+        stepper = self.stepper
+        progress = Progress("training", self.total, initial=stepper.step, rank=self.engine.process_index)
         try:
             while stepper.step < self.total:
                 losses = stepper.take([next(batches) for _ in range(self.config.accumulate)])
@@ -169,17 +191,35 @@ class _Training:
                     stop.raise_if_requested(str(self.folder), remedy)
         finally:
             progress.close()
-            stepper.unwrap()
-        seconds = time.monotonic() - begin
-        return TrainingResult(stepper.step, self.saver.best_step, self.saver.best, seconds)
+
+    def _go_back(self, error: NonFiniteLossError) -> None:
+        """To the last checkpoint, to draw otherwise from there; or raise.
+
+        Processes find out in different steps, so several of them stop.
+        """
+        stepper = self.stepper
+        if not self.saver.saved or stepper.detours >= _MOST_DETOURS or self.engine.num_processes > 1:
+            raise error
+        failed, detours = stepper.step, stepper.detours + 1
+        self._begin()
+        stepper.detours = detours
+        words = f"{error.found} at step {failed}: back to step {stepper.step}, with other draws"
+        print(f"training: {words} (time {detours} of {_MOST_DETOURS})", file=sys.stderr)
+        if self.log is not None:
+            self.log.write(step=stepper.step, went_back={"from_step": failed, "found": error.found})
+
+    def _batches(self, crops: TrainingCrops, labelled: LabelledCrops | None, workers: int) -> Iterator[Any]:
+        batches = iter(self._loader(crops, workers))
+        return batches if labelled is None else self._with_labelled(batches, labelled, workers)
 
     def _loader(self, crops: TrainingCrops, workers: int) -> Any:
         accumulate = self.config.accumulate
+        drawn = self.total * self.stepper.detours  # what an earlier try could draw
         return unpaired_loader(
             crops,
             batch_size=self.config.batch_size,
-            first=self.stepper.step * accumulate,
-            last=self.total * accumulate,
+            first=(self.stepper.step + drawn) * accumulate,
+            last=(self.total + drawn) * accumulate,
             rank=self.engine.process_index,
             world=self.engine.num_processes,
             workers=workers,

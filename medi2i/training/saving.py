@@ -99,6 +99,7 @@ class Saver:
             networks, companions = _without_companions(stepper)
         facts: dict[str, Any] = {
             "best_step": self.best_step,
+            "detours": stepper.detours,
             "scaler": stepper.scaler.state_dict() if stepper.scaler else None,
         }
         if self.best is not None:
@@ -136,7 +137,7 @@ class Saver:
         best = checkpoint.state.get("best")
         self.best = self._score(**best) if best else None
         self.best_step = int(checkpoint.state["best_step"])
-        stepper.step = checkpoint.step
+        stepper.step, stepper.detours = checkpoint.step, int(checkpoint.state.get("detours", 0))
         self.saved = [checkpoint.step]
 
 

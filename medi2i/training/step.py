@@ -22,6 +22,7 @@ class Stepper:
 
     Attributes:
         step: finished steps.
+        detours: how often the training went back to a checkpoint to draw otherwise.
         readings: numbers of the last step, as `player/name`, that are logged and are no losses.
         epoch_length: samples that one process sees in an epoch.
     """
@@ -36,7 +37,7 @@ class Stepper:
         epoch_length: int,
     ) -> None:
         self.adapter, self.config, self.accelerator, self.seed = adapter, config, accelerator, seed
-        self.step = 0
+        self.step = self.detours = 0
         self.readings: dict[str, Tensor] = {}
         self.epoch_length = max(1, epoch_length // accelerator.num_processes)  # they share an epoch's images
         adapter.to(accelerator.device)
@@ -94,7 +95,7 @@ class Stepper:
         """Micro-batch `index` of the step to come, with generators that this place alone decides."""
         device = self.accelerator.device
         rank, micro = self.accelerator.process_index, self.step * self.config.accumulate + index
-        number = (self.seed * 1_000_003 + micro) * 1_009 + rank
+        number = (self.seed * 1_000_003 + micro) * 1_009 + rank + self.detours * 2**48
         moved = {key: value.to(device, non_blocking=True) for key, value in sample.items()}
         if self.channels_last:
             images = {key: value for key, value in moved.items() if value.ndim == 4}
