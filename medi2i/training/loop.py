@@ -20,6 +20,7 @@ from medi2i.data.unpaired import TrainingCrops, unpaired_loader
 from medi2i.errors import NonFiniteLossError
 from medi2i.training.finite import all_finite, require_finite
 from medi2i.training.interruption import StopRequest
+from medi2i.training.memory import is_out_of_memory, no_room
 from medi2i.training.progress import Progress, TrainingLog
 from medi2i.training.saving import Saver
 from medi2i.training.settings import Score, TrainingConfig, Validation
@@ -74,6 +75,7 @@ def train(
     from which it goes on with other draws; three times at most.
 
     Raises:
+        EnvironmentProblemError: the device has no room for a step.
         NonFiniteLossError: a loss became NaN or infinite once more, or before the first checkpoint, or in one
             of several processes; the last good checkpoint is kept.
         InterruptedRunError: a stop was requested; a checkpoint of this very step is written.
@@ -155,16 +157,29 @@ class _Training:
         begin = time.monotonic()
         try:
             self._begin()
-            while True:
-                try:
-                    self._take_steps(self._batches(crops, labelled, workers), stop)
-                    break
-                except NonFiniteLossError as error:
-                    self._go_back(error)
+            while (failure := self._try(crops, labelled, stop, workers)) is not None:
+                if isinstance(failure, NonFiniteLossError):
+                    self._go_back(failure)
+                else:
+                    self._halve(failure)
         finally:
             self.stepper.unwrap()
         seconds = time.monotonic() - begin
         return TrainingResult(self.stepper.step, self.saver.best_step, self.saver.best, seconds)
+
+    def _try(
+        self, crops: TrainingCrops, labelled: LabelledCrops | None, stop: StopRequest, workers: int
+    ) -> NonFiniteLossError | RuntimeError | None:
+        """Train to the end, or to what a training may recover from."""
+        try:
+            self._take_steps(self._batches(crops, labelled, workers), stop)
+        except NonFiniteLossError as error:
+            return error
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            return error.with_traceback(None)  # its frames hold the tensors that there is no room for
+        return None
 
     def _begin(self) -> None:
         """From the last checkpoint, if there is one."""
@@ -172,6 +187,9 @@ class _Training:
         step = self.stepper.step
         if self.engine.is_main_process:
             self.log = TrainingLog(self.folder / "log.jsonl", resume_step=step)
+        if self.config.halve_when_out_of_memory and not self.saver.saved:
+            self.saver.save()  # a step that runs out of memory may have moved some of the networks
+        self.stepper.clear_gradients()
         self.unread, self.mark = None, (time.monotonic(), step)
         self.stepper.adapter.train()
 
@@ -207,6 +225,25 @@ class _Training:
         print(f"training: {words} (time {detours} of {_MOST_DETOURS})", file=sys.stderr)
         if self.log is not None:
             self.log.write(step=stepper.step, went_back={"from_step": failed, "found": error.found})
+
+    def _halve(self, error: RuntimeError) -> None:
+        """To the last checkpoint, and on with half of the images at a time and twice as many times; or raise.
+
+        Raises:
+            EnvironmentProblemError: that was not asked for, or there is one image at a time.
+        """
+        size, accumulate = self.config.batch_size, self.config.accumulate
+        if not self.config.halve_when_out_of_memory or size % 2 or self.engine.num_processes > 1:
+            raise no_room(self.config) from error
+        halved = {"batch_size": size // 2, "accumulate": accumulate * 2}
+        self.config = self.stepper.config = self.config.model_copy(update=halved)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        self._begin()
+        words = f"out of memory at {size} images a time: {size // 2} from step {self.stepper.step}"
+        print(f"training: {words}", file=sys.stderr)
+        if self.log is not None:
+            self.log.write(step=self.stepper.step, halved=halved)
 
     def _batches(self, crops: TrainingCrops, labelled: LabelledCrops | None, workers: int) -> Iterator[Any]:
         batches = iter(self._loader(crops, workers))

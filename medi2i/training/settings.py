@@ -16,6 +16,8 @@ class TrainingConfig(Config):
 
     The learning rate is constant for `constant` of the training and then falls linearly to 0. Lengths are in
     epochs (the longer domain once) or in steps, whichever is given. `channels_last` concerns CUDA only.
+    `halve_when_out_of_memory` goes back to the last checkpoint and on with half of `batch_size` and twice
+    `accumulate`: as many images a step, but other noise, and other statistics of what looks at a batch.
     """
 
     alternatives: ClassVar[tuple[str, ...]] = ("epochs", "steps")
@@ -30,6 +32,7 @@ class TrainingConfig(Config):
     gradient_norm: float | None = Field(default=None, gt=0)
     channels_last: bool = True
     log_every: int = Field(default=50, gt=0)
+    halve_when_out_of_memory: bool = False
     validate_every: int = Field(default=250, gt=0)
     preview_every: int = Field(default=500, gt=0)
     minimum_gradient_correlation: float = Field(default=0.75, ge=-1, le=1)

@@ -114,6 +114,11 @@ class Stepper:
             labelled=_labelled(moved),
         )
 
+    def clear_gradients(self) -> None:
+        """Forget what a step that did not come to its end has left."""
+        for optimizer in self.optimizers.values():
+            optimizer.zero_grad(set_to_none=True)
+
     @contextmanager
     def evaluating(self) -> Iterator[None]:
         """The adapter with the weights that will translate, without wrappers, gradients or side effects."""
