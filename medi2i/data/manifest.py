@@ -99,7 +99,7 @@ def inspect_folder(
     def look(numbered: tuple[int, DatasetItem]) -> ManifestRow | Skipped:
         index, item = numbered
         try:
-            radiograph, known = _load(item, acquisition=bool(attributes))
+            radiograph, known = load_described(item, acquisition=bool(attributes))
         except UnreadableImageError as error:
             reason = f"{error.found}; expected {error.expected}; {error.remedy}"
             return Skipped(domain, _below(item.path, folder.root), reason)
@@ -129,11 +129,15 @@ def load_radiograph(item: DatasetItem) -> Radiograph:
         UnreadableImageError: it can't be decoded or is no radiograph.
         MaskMismatchError: the folder's valid area has another matrix.
     """
-    return _load(item)[0]
+    return load_described(item, acquisition=False)[0]
 
 
-def _load(item: DatasetItem, *, acquisition: bool = False) -> tuple[Radiograph, dict[str, str]]:
-    """An image, and, if asked for, how it was taken by its own header."""
+def load_described(item: DatasetItem, *, acquisition: bool = True) -> tuple[Radiograph, dict[str, str]]:
+    """As `load_radiograph`; with it, if asked for, how it was taken by its own header.
+
+    Raises:
+        As `load_radiograph`.
+    """
     radiograph, known = decoders().read_radiograph(item.path, acquisition=acquisition)
     header = radiograph.header
     if header.spacing_mm is None and item.spacing_mm is not None:

@@ -13,7 +13,7 @@ from medi2i.errors import MaskMismatchError
 from medi2i.evaluation.domains import Domains, NetworkImage, Translation
 from medi2i.evaluation.measurement import ssim_where_defined, summarize
 from medi2i.image import Radiograph, fit_intensity
-from medi2i.io import read_radiograph
+from medi2i.io.decoder_pool import decoders
 from medi2i.metrics.paired import mean_absolute_error
 
 
@@ -67,7 +67,7 @@ def require_matrix(path: Path, matrix: tuple[int, int]) -> Radiograph:
         MaskMismatchError: it has another matrix (rows, columns) than its source image.
         UnreadableImageError: it can't be decoded.
     """
-    true = read_radiograph(path)
+    true, _ = decoders().read_radiograph(path)
     if true.pixels.shape != matrix:
         raise MaskMismatchError(
             path,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,11 +13,11 @@ import numpy as np
 from jaxtyping import Float64
 
 from medi2i.data.dataset_folder import DatasetFolder, DatasetItem
-from medi2i.data.manifest import file_sha256, load_masks, load_radiograph
+from medi2i.data.manifest import file_sha256, load_described, load_masks
 from medi2i.data.table_files import read_json
 from medi2i.errors import MaskMismatchError, UnreadableImageError
 from medi2i.image import Domain, Radiograph, SpacingMm
-from medi2i.io.acquisition import read_acquisition
+from medi2i.io.decoder_pool import read_ahead
 from medi2i.preflight.looks import make_thumbnail
 from medi2i.preflight.masks import MaskFacts, measure_masks
 from medi2i.preflight.writing import Writing, find_writing
@@ -123,18 +124,27 @@ def survey_folder(
         salt: of the patients' hashes; the same for both domains, and thrown away.
         progress: told the number of images done and their total.
     """
-    images: list[ImageFacts] = []
-    unusable: list[Unusable] = []
-    for number, item in enumerate(folder.items):
+
+    def look(numbered: tuple[int, DatasetItem]) -> ImageFacts | Unusable:
+        number, item = numbered
         name, file = f"{domain}-{number:04d}", item.path.relative_to(folder.root).as_posix()
         try:
-            images.append(_survey_image(item, name, file, folder.structures, salt))
+            return _survey_image(item, name, file, folder.structures, salt)
         except UnreadableImageError as error:
-            unusable.append(Unusable(name, file, f"{error.found}; expected {error.expected}"))
+            return Unusable(name, file, f"{error.found}; expected {error.expected}")
         except MaskMismatchError as error:  # the valid area's; masks of structures are looked at below
-            unusable.append(Unusable(name, file, f"its valid area has {error.found}"))
-        if progress is not None:
-            progress(number + 1, len(folder.items))
+            return Unusable(name, file, f"its valid area has {error.found}")
+
+    images: list[ImageFacts] = []
+    unusable: list[Unusable] = []
+    with closing(read_ahead(list(enumerate(folder.items)), look)) as found:
+        for done, one in enumerate(found, start=1):
+            if isinstance(one, Unusable):
+                unusable.append(one)
+            else:
+                images.append(one)
+            if progress is not None:
+                progress(done, len(folder.items))
     stated = read_json(folder.root / "dataset.json").get("convention")
     convention = stated if stated in ("projected", "film", "both") else None
     return DomainFacts(domain, tuple(images), tuple(unusable), folder.structures, convention)
@@ -153,10 +163,10 @@ def describe_files(domains: tuple[DomainFacts, ...]) -> str:
 def _survey_image(
     item: DatasetItem, name: str, file: str, structures: tuple[str, ...], salt: bytes
 ) -> ImageFacts:
-    radiograph = load_radiograph(item)
+    radiograph, known = load_described(item)
     header, patient = radiograph.header, radiograph.patient_id or item.patient
     masks, problem = _survey_masks(item.mask, structures, radiograph)
-    view = item.attributes.get("view") or read_acquisition(item.path).get("view")
+    view = item.attributes.get("view") or known.get("view")
     return ImageFacts(
         id=name,
         file=file,
