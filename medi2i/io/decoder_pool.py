@@ -74,6 +74,11 @@ class DecoderPool:
         for child in spare:
             child.end()
 
+    def children(self) -> list[int]:
+        """Process numbers of the children that wait."""
+        with self._changed:
+            return [child.number for child in self._idle]
+
     def read_radiograph(self, path: Path, *, acquisition: bool = False) -> tuple[Radiograph, dict[str, str]]:
         """As `medi2i.io.read_radiograph`; with it, if asked for, what `read_acquisition` says.
 
@@ -203,6 +208,11 @@ class _Child:
         if len(head["arrays"]) != ("facts" in head) * arrays:
             raise ValueError("another number of arrays")
         return head, [_read_array(answers, kind, shape) for kind, shape in head["arrays"]]
+
+    @property
+    def number(self) -> int:
+        """Of the process."""
+        return self._process.pid
 
     def interrupt(self) -> None:
         """End the process at once; who waits for its answer gets none."""
