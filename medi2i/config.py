@@ -27,6 +27,7 @@ class Config(BaseModel):
 
 
 ConfigT = TypeVar("ConfigT", bound=Config)
+_MOST_BYTES = 1 << 20
 _LONGEST_NAME = 80  # characters of an override in a message
 
 
@@ -67,6 +68,13 @@ def load_config(path: Path, kind: type[ConfigT], overrides: Iterable[str] = ()) 
             the message names the key's path and the nearest valid key.
     """
     try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise ConfigError(
+                path,
+                found=f"{path.stat().st_size:,} bytes",
+                expected=f"a configuration of at most {_MOST_BYTES:,}",
+                remedy="give a configuration file",
+            )
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())

@@ -3,10 +3,12 @@ import json
 import os
 import re
 import shutil
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
 import pytest
 import torch
+from packaging.requirements import Requirement
 from tiny_data import (
     SOURCE_SHAPE,
     make_masks,
@@ -19,6 +21,7 @@ from tiny_data import (
 
 from medi2i import adaptation
 from medi2i.adapters.baselines import Identity
+from medi2i.cli import installation
 from medi2i.errors import InterruptedRunError
 from medi2i.io.hold import hold_folder
 from medi2i.io.masks import write_mask_nifti
@@ -274,6 +277,56 @@ def test_an_interruption_has_its_own_code(run_cli, job, monkeypatch, error):
     ended = run_cli(*job)
     assert ended.code == 5
     assert ended.error
+
+
+def test_what_nobody_foresaw_is_one_line_without_its_words(run_cli, job, monkeypatch):
+    monkeypatch.setattr(adaptation, "adapt", failing(TypeError("Doe^Jane is no number")))
+    ended = run_cli(*job)
+    check_ending(ended, 1, "TypeError at ", "--debug")
+    assert "Doe" not in ended.out + ended.err
+    ended = run_cli("--debug", *job)
+    assert ended.code == 1
+    assert "Traceback (most recent call last)" in ended.err
+    assert "Doe^Jane is no number" in ended.err
+    check_ending(run_cli(*job), 1, "TypeError")  # and not the next time
+
+
+def test_debug_shows_where_a_foreseen_error_is_from_too(run_cli, job, tmp_path):
+    (tmp_path / "file").touch()
+    given = ("adapt", "--src", tmp_path / "nowhere", "--tgt", tmp_path / "file")
+    assert "Traceback" not in run_cli(*given).err
+    ended = run_cli("--debug", *given)
+    assert "Traceback" in ended.err
+    assert ended.code == 2
+
+
+def test_libraries_below_their_floor_are_refused_at_the_start(run_cli, job, monkeypatch):
+    there = {"torch": "2.6.0", "pydicom": "3.0.1"}
+    real = installation.version
+    monkeypatch.setattr(installation, "version", lambda name: there.get(name) or real(name))
+    ended = run_cli(*job)
+    check_ending(ended, 1, "torch 2.6.0", "pydicom 3.0.1", "pip install 'pydicom>=3.0.2'")
+    assert run_cli("--help").code == 0
+    there.clear()
+
+    def absent(name: str) -> str:
+        if name == "nibabel":
+            raise PackageNotFoundError(name)
+        return real(name)
+
+    monkeypatch.setattr(installation, "version", absent)
+    check_ending(run_cli(*job), 1, "nibabel none")
+
+
+@pytest.mark.parametrize(
+    "wanted", ["torch>=2.10", "monai>=1.6", "pydicom>=3.0.2", "jinja2>=3.1.6", "pillow>=11.3"]
+)
+def test_the_floors_are_free_of_the_holes_that_are_known(wanted):
+    """CVE-2025-32434 and CVE-2026-24747; GHSA-89gg; CVE-2026-32711; CVE-2025-27516; CVE-2025-48379."""
+    needed = Requirement(wanted)
+    (stated,) = [r for r in map(Requirement, requires("medi2i")) if r.name == needed.name and not r.marker]
+    (floor,) = [part.version for part in stated.specifier if part.operator == ">="]
+    assert needed.specifier.contains(floor)
 
 
 def test_a_full_disk_is_one_line(run_cli, job, monkeypatch):

@@ -190,3 +190,10 @@ def test_plain_values_become_a_config_or_one_clear_line():
 def test_preset_folders_hold_only_yaml():
     folder = Path(__file__).resolve().parent.parent / "configs"
     assert {path.suffix for path in folder.rglob("*") if path.is_file()} == {".yaml"}
+
+
+def test_a_file_that_is_no_configuration_by_its_size_is_not_parsed(tmp_path):
+    path = tmp_path / "large.yaml"
+    path.write_text("inner: {steps: 3}\n" + "#" * (1 << 20))
+    with pytest.raises(ConfigError, match=r"1,048,\d+ bytes; expected a configuration of at most 1,048,576"):
+        load_config(path, Outer)

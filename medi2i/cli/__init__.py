@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -26,6 +27,7 @@ _EXIT_CODES = (
     "Exit codes: 0 done, 2 wrong usage, 3 done with skipped inputs, 4 nothing usable, "
     "5 interrupted (can be continued), 1 other failure."
 )
+_debug = [False]  # whether tracebacks are shown
 _TYPER_INTERRUPTED = 130  # what typer makes of Ctrl-C; this tool documents its own code
 
 app = typer.Typer(
@@ -51,8 +53,16 @@ def medi2i(
     show_version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
     ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", help="Show the traceback of an error. It may name files and patients."),
+    ] = False,
 ) -> None:
     """Turn DRRs into X-rays without pairs, carry the masks along, and prove what survived."""
+    from medi2i.cli.installation import require_floors
+
+    _debug[0] = debug
+    require_floors()
 
 
 app.command(epilog=_EXIT_CODES)(drr)
@@ -164,19 +174,35 @@ app.add_typer(segment, name="segment", epilog=_EXIT_CODES)
 def main() -> None:
     """Entry point: one clear line and a documented exit code for every failure that has a name."""
     _sort_logging()
+    _debug[0] = False
     try:
         app(standalone_mode=True)
     except Medi2iError as error:
         _fail(str(error), error.exit_code)
     except OSError as error:  # the disk: permissions, a device that went away, no room
         _fail(f"{error.filename or 'input or output'}: {error.strerror or error}", ExitCode.FAILED)
+    except Exception as error:  # a mistake of ours; its words may repeat what a file says of a patient
+        _fail(_locate(error), ExitCode.FAILED)
     except SystemExit as left:
         if left.code == _TYPER_INTERRUPTED:
             _fail("interrupted", ExitCode.INTERRUPTED)
         raise
 
 
+def _locate(error: Exception) -> str:
+    """Type and place of an error that nobody foresaw, without its words."""
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "medi2i" in Path(frame.filename).parts] or list(frames)
+    place = f" at {Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else ""
+    return (
+        f"{type(error).__name__}{place}; this is a mistake of medi2i; "
+        "`medi2i --debug ...` shows the traceback: report it without what names a patient"
+    )
+
+
 def _fail(message: str, code: ExitCode) -> NoReturn:
+    if _debug[0]:
+        traceback.print_exc()
     typer.echo(f"error: {' '.join(message.split())}", err=True)
     sys.exit(int(code))
 
