@@ -14,7 +14,7 @@ from medi2i.adaptation.settings import AdaptConfig
 from medi2i.adaptation.truth import check_truth
 from medi2i.config import dump_config
 from medi2i.data.classes import bin_exposure, wanted_attributes
-from medi2i.data.dataset_folder import discover, metadata_root
+from medi2i.data.dataset_folder import discover, metadata_root, tell_others
 from medi2i.data.manifest import (
     ManifestRow,
     Skipped,
@@ -129,6 +129,7 @@ def _inspect_domain(
     config: AdaptConfig, name: Domain, salt: bytes, ticker: Ticker, skipped: list[Skipped]
 ) -> list[ManifestRow]:
     folder = discover(config.folder(name))
+    tell_others(folder)
     told = told_attributes(config)
     if told is not None:
         check_stated(folder, told)

@@ -5,6 +5,7 @@ The form is written down in `docs/dataset-folder.md`; every command reads and wr
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,11 +17,12 @@ from medi2i.data.table_files import table_error
 from medi2i.data.tables import TABLE_FILES, FolderTables, read_tables
 from medi2i.errors import DatasetFolderError, MaskMismatchError, NothingUsableError, UsageError
 from medi2i.image import SpacingMm, SpacingOrigin
-from medi2i.io import FORMATS, is_image
+from medi2i.io import FORMATS, is_document, is_image
 
 MASKS = "masks"
 VALID = "valid"
 IMAGES = "images"
+_MOST_NAMED = 5
 _OUTPUT_MARKS = ("manifest.jsonl", "synthesis.json")  # the second from a set's first image on
 _Value = TypeVar("_Value")
 
@@ -53,11 +55,19 @@ class DatasetItem:
 
 @dataclass(frozen=True)
 class DatasetFolder:
-    """A folder of images as `discover` found it."""
+    """A folder of images as `discover` found it.
+
+    Attributes:
+        root: that tables and masks are in.
+        items: the images.
+        structures: of their masks.
+        others: files among the images that are none, and no text either.
+    """
 
     root: Path
     items: tuple[DatasetItem, ...]
     structures: tuple[str, ...]
+    others: tuple[Path, ...] = ()
 
     @property
     def has_masks(self) -> bool:
@@ -85,7 +95,7 @@ def discover(location: Path) -> DatasetFolder:
         return DatasetFolder(root, (DatasetItem(root / location.name, Path(location.name)),), ())
     location = location.resolve()
     images = location / IMAGES if (location / IMAGES).is_dir() else location
-    paths = _find_images(images, excluded=() if images != location else (root / MASKS, root / VALID))
+    paths, others = _find_images(images, excluded=() if images != location else (root / MASKS, root / VALID))
     if not paths:
         raise NothingUsableError(
             location,
@@ -106,7 +116,7 @@ def discover(location: Path) -> DatasetFolder:
     items = tuple(_describe(path, images, root, masks.get(path), tables) for path in paths)
     _require_consistent(items, tables, root / "patients.csv")
     _require_one_line_each(paths, images, root, tables)
-    return DatasetFolder(root, items, structures if masks else ())
+    return DatasetFolder(root, items, structures if masks else (), others)
 
 
 def metadata_root(location: Path) -> Path:
@@ -130,17 +140,35 @@ def image_stem(path: Path) -> str:
     return name[: len(name) - max(map(len, suffixes), default=0)]
 
 
-def _find_images(images: Path, *, excluded: tuple[Path, ...]) -> list[Path]:
+def tell_others(folder: DatasetFolder, *, named: bool = True) -> None:
+    """One line on the console about the files that were passed by, in case an image was meant.
+
+    Args:
+        folder: as discovered.
+        named: whether file names may be told.
+    """
+    if folder.others:
+        names = ", ".join(path.relative_to(folder.root).as_posix() for path in folder.others[:_MOST_NAMED])
+        left = ", ..." if len(folder.others) > _MOST_NAMED else ""
+        told = f": {names}{left}" if named else ""
+        print(f"passed by: {len(folder.others)} file(s) that are no images{told}", file=sys.stderr)
+
+
+def _find_images(images: Path, *, excluded: tuple[Path, ...]) -> tuple[list[Path], tuple[Path, ...]]:
     # a run, a translation or a synthetic set written below a domain's folder is no part of the domain
     outputs = {path.parent for mark in _OUTPUT_MARKS for path in images.rglob(mark)} - {images}
     excluded = (*excluded, *outputs)
-    return sorted(
+    files = sorted(
         path
         for path in images.rglob("*")
         if not any(part.startswith(".") for part in path.relative_to(images).parts)
         and not any(path.is_relative_to(folder) for folder in excluded)
-        and is_image(path)
+        and (path.is_file() or path.is_symlink())
     )
+    paths = [path for path in files if is_image(path)]
+    known = set(paths)
+    others = (path for path in files if path not in known and not path.is_dir() and not is_document(path))
+    return paths, tuple(others)
 
 
 def _find_masks(folder: Path, images: Path, paths: list[Path]) -> dict[Path, Path]:

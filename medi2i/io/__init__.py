@@ -17,6 +17,7 @@ __all__ = [
     "ReadOptions",
     "WriteOptions",
     "find_format",
+    "is_document",
     "is_image",
     "output_name",
     "read_radiograph",
@@ -67,6 +68,12 @@ def is_image(path: Path) -> bool:
     if path.name.startswith(".") or path.name.upper() == "DICOMDIR" or path.suffix.lower() in _NEVER_IMAGES:
         return False
     return path.is_file() and (_format_by_suffix(path) is not None or find_format(path) is not None)
+
+
+def is_document(path: Path) -> bool:
+    """Whether a file calls itself text or a list of files: what lies beside images and is no image."""
+    suffix = path.suffix.lower()
+    return suffix in _TEXT_SUFFIXES or suffix == ".pdf" or path.name.upper() == "DICOMDIR"
 
 
 def read_radiograph(path: Path, *, apply_voi: bool = False, isocenter: bool = False) -> Radiograph:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 from medi2i.io.dicom_file import looks_like_dicom, quiet_pydicom, read_texts
 from medi2i.io.guard import decoding
@@ -88,6 +89,11 @@ def read_acquisition(path: Path) -> dict[str, str]:
         "kvp_mas": _kvp_mas(values),
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def find_view(dataset: Any) -> str | None:
+    """`view` of `read_acquisition`, of a data set that is read already."""
+    return _view(read_texts(dataset, "ViewPosition"), read_texts(dataset, "PatientOrientation"))
 
 
 def _view(position: list[str], orientation: list[str]) -> str | None:

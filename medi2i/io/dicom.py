@@ -7,10 +7,12 @@ spacing. Here, rows x columns stay; stored values go through modality LUT, VOI (
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from medi2i.image import Radiograph, RadiographHeader
+from medi2i.io.acquisition import find_view
 from medi2i.io.dicom_codec import read_stored_values
 from medi2i.io.dicom_file import check_pixel_data_complete, load_dataset, looks_like_dicom, quiet_pydicom
 from medi2i.io.dicom_geometry import find_declared_image, find_spacing
@@ -22,6 +24,8 @@ from medi2i.io.format import DEFAULT_OPTIONS, ReadOptions
 from medi2i.io.guard import check_finite, decoding
 
 __all__ = ["accepts", "read", "write"]
+
+_NOT_FRONTAL = {"lateral": "a lateral view, by its header", "oblique": "an oblique view, by its header"}
 
 
 def accepts(path: Path) -> bool:
@@ -41,7 +45,7 @@ def read(path: Path, options: ReadOptions = DEFAULT_OPTIONS) -> Radiograph:
     """
     with quiet_pydicom() as warned:
         dataset = load_dataset(path)
-        notes = check_is_radiograph(path, dataset)
+        notes = (*check_is_radiograph(path, dataset), *_describe_view(path, dataset))
         check_pixel_data_complete(path, dataset)
         stored, codec_notes = read_stored_values(path, dataset)
         decoded = decode_values(path, dataset, stored, apply_voi=options.apply_voi)
@@ -66,3 +70,10 @@ def read(path: Path, options: ReadOptions = DEFAULT_OPTIONS) -> Radiograph:
     image = np.where(declared, decoded.pixels, np.median(decoded.pixels[declared]))
     valid = declared & find_exposed_field(image)
     return Radiograph(decoded.pixels, valid if valid.any() else declared, header, patient_id)
+
+
+def _describe_view(path: Path, dataset: Any) -> tuple[str, ...]:
+    """A lateral view among frontal ones teaches a network the wrong anatomy, so it is said."""
+    with decoding(path, "a DICOM header", quote=False):
+        view = find_view(dataset)
+    return (_NOT_FRONTAL[view],) if view in _NOT_FRONTAL else ()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from medi2i.adapters import Direction
 from medi2i.adapters.base import StyleKind
-from medi2i.data.dataset_folder import DatasetFolder, discover
+from medi2i.data.dataset_folder import DatasetFolder, discover, tell_others
 from medi2i.data.manifest import (
     ManifestRow,
     Skipped,
@@ -136,6 +136,7 @@ def _inspect(
 ) -> tuple[list[ManifestRow], list[Skipped]]:
     """Read all images once; rows and skipped images have the names under which they are written."""
     domain, pseudonyms = domains(direction)[0], delivery.pseudonyms
+    tell_others(folder, named=pseudonyms is None)
     reading = Progress("reading", len(folder.items))
     rows, skipped = inspect_folder(
         folder,
