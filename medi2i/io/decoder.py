@@ -81,7 +81,7 @@ def _answer(request: Mapping[str, Any]) -> tuple[dict[str, Any], Sequence[np.nda
     except Medi2iError as error:
         parts = {name: getattr(error, name) for name in ("subject", "found", "expected", "remedy")}
         return {"error": {"kind": type(error).__name__, **parts}}, ()
-    except Exception as error:  # what a decoder may raise is not known
+    except BaseException as error:  # what a decoder may raise is not known
         return {"error": {"kind": "", "found": type(error).__name__}}, ()
     return {"facts": facts}, arrays
 

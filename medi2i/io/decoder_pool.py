@@ -35,6 +35,7 @@ SECONDS = 60
 MOST_CHILDREN = min(os.cpu_count() or 1, 4)
 _REMEDY = "export the file again from its source, or leave it out"
 _ERRORS = {kind.__name__: kind for kind in (UnreadableImageError, MaskMismatchError, EnvironmentProblemError)}
+_PATIENCE_S = 1.0  # its pipe closes a moment before a dying process has ended
 _PIPE_BYTES = 1 << 20  # fewer turns between the processes for each image
 _WORTH_A_CHILD = 100  # files; one more child takes half a second to start
 _MOST_VALUES = 8 * MAX_PIXELS
@@ -125,7 +126,7 @@ class DecoderPool:
         lost = answer is None or late.is_set() or answer[0]["last"]
         self._give_back(None if lost else child)
         if answer is None or late.is_set():
-            raise self._explain(path, child.kill(), late=late.is_set())
+            raise self._explain(path, child.kill(patience_s=_PATIENCE_S), late=late.is_set())
         head, read = answer
         if lost:
             child.end()
@@ -218,8 +219,10 @@ class _Child:
         """End the process at once; who waits for its answer gets none."""
         self._process.kill()
 
-    def kill(self) -> int:
-        """End the process at once, if it has not ended; how it did."""
+    def kill(self, *, patience_s: float = 0.0) -> int:
+        """End the process, if it does not end by itself meanwhile; how it did."""
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(patience_s)
         self._process.kill()
         return self.end()
 

@@ -30,9 +30,9 @@ def decoding(path: Path, part: str, *, quote: bool = True) -> Iterator[None]:
     """
     try:
         yield
-    except Medi2iError:
+    except (Medi2iError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
-    except Exception as error:  # decoders raise about ten unrelated types for damaged files
+    except BaseException as error:  # about ten unrelated types; a panic in Rust is not even an Exception
         words = " ".join(str(error).split())[:160] if quote else ""
         reason = f"{type(error).__name__}: {words}" if words else type(error).__name__
         raise UnreadableImageError(

@@ -192,7 +192,7 @@ def write_seeds(folder: Path) -> list[Path]:
         dataset.Modality, dataset.PatientID, dataset.PatientName = "CR", "p1", "A^B"
         dataset.set_pixel_data(codes, "MONOCHROME2", 12)
         if syntax == RLELossless:
-            dataset.compress(RLELossless)
+            dataset.compress(RLELossless, generate_instance_uid=False)
         dataset.file_meta.TransferSyntaxUID = syntax
         dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID

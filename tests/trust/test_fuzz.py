@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from pydicom import dcmread
+from pydicom.encaps import encapsulate, generate_frames
 
 from medi2i.errors import UnreadableImageError
 from medi2i.io.decoder_pool import DecoderPool
-from tests.trust.mutants import BUILT, Seeds, make_mutant
+from tests.trust.mutants import BUILT, Seeds, make_mutant, write_seeds
 
 DATA = Path(os.environ.get("MEDI2I_TEST_DATA", Path(__file__).resolve().parents[3] / "shared" / "data"))
 
@@ -68,3 +70,21 @@ def test_files_made_to_harm_are_refused(build, pool, tmp_path):
             pool.read_radiograph(path)
         assert "ended the process" not in caught.value.found
     assert not (tmp_path.parent / "outside.txt").exists()
+
+
+def test_a_panic_of_a_decoder_in_rust_is_a_refusal(tmp_path, pool):
+    """Codes that run over the end of their plane make pylibjpeg-rle panic: no Exception of Python's."""
+    path = write_seeds(tmp_path)[-1]
+    dataset, rng, said = dcmread(path), np.random.default_rng(3), []
+    frame = next(generate_frames(dataset.PixelData, number_of_frames=1))
+    for _ in range(60):
+        codes = bytearray(frame)
+        codes[int(rng.integers(64, len(codes)))] ^= 0x40
+        dataset.PixelData = encapsulate([bytes(codes)])
+        dataset.save_as(path)
+        try:
+            pool.read_radiograph(path)
+        except UnreadableImageError as error:
+            said.append(error.found)
+    assert any("PanicException" in found for found in said)
+    assert not any("ended the process" in found for found in said)
