@@ -69,9 +69,10 @@ class Table:
     def describe(self) -> list[dict[str, Any]]:
         """The rows as results.json has them."""
         described = [self._describe(result) for result in self.results]
-        tested = [row["versus_source"] for row in described if row["versus_source"] is not None]
-        for versus, p_value in zip(tested, adjust_holm([row["p_value"] for row in tested]), strict=True):
-            versus["p_holm"] = float(p_value)
+        for family in ("versus_source", "versus_base"):
+            tested = [row[family] for row in described if row[family] is not None]
+            for versus, p_value in zip(tested, adjust_holm([row["p_value"] for row in tested]), strict=True):
+                versus["p_holm"] = float(p_value)
         return described
 
     def scored_rows(self, *, labels: str, folds: str) -> list[ScoredRow]:
@@ -153,7 +154,8 @@ class Table:
                 "class_iou": score.class_iou,
             },
             "per_seed_dice": mean_defined(dice).tolist(),
-            "versus_source": self._versus_source(result),
+            "versus_source": self._versus(result, SOURCE_ONLY),
+            "versus_base": None if row.base is None else self._versus(result, row.base),
             "gap_closed": self._gap_closed(result),
         }
 
@@ -176,11 +178,12 @@ class Table:
             **thin,
         }
 
-    def _versus_source(self, result: Result) -> dict[str, Any] | None:
-        source = self._find(SOURCE_ONLY)
-        if source is None or result is source:
+    def _versus(self, result: Result, name: str) -> dict[str, Any] | None:
+        """A row against another one on the same films; None against itself, or one that is not there."""
+        other = self._find(name)
+        if other is None or result is other:
             return None
-        difference = self.headline(result) - self.headline(source)
+        difference = self.headline(result) - self.headline(other)
         test = signed_rank_test(difference)
         return {
             "difference": dataclasses.asdict(crossed_interval(difference)),

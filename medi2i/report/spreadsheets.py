@@ -10,7 +10,7 @@ from pathlib import Path
 from medi2i.io.atomic import write_text_atomically
 from medi2i.report.results import Results
 from medi2i.report.schema.controls import Controls
-from medi2i.report.schema.downstream import Downstream, DownstreamRow, Overlap, StructureScores
+from medi2i.report.schema.downstream import Against, Downstream, DownstreamRow, Overlap, StructureScores
 from medi2i.report.schema.part import Interval, Share
 from medi2i.report.schema.preservation import Preservation
 
@@ -61,6 +61,8 @@ def _downstream(downstream: Downstream) -> Iterator[Sequence[_Cell]]:
         *(f"dice_minus_source_only_{end}" for end in _ENDS),
         "p", "p_holm", "effect_rank_biserial", "patients",
         *(f"gap_closed_share_{end}" for end in _ENDS), "gap_closed_refused",
+        *(f"dice_minus_same_without_adapter_{end}" for end in _ENDS),
+        "p_adapter", "p_holm_adapter", "effect_rank_biserial_adapter", "patients_adapter",
     )  # fmt: skip
     for row in downstream.rows:
         start = (row.name, row.protocol, row.adapter, row.labelled_patients)
@@ -76,7 +78,7 @@ def _downstream(downstream: Downstream) -> Iterator[Sequence[_Cell]]:
         )
         for name, found in row.structures.items():
             counts = (found.n, found.missed, found.invented)
-            yield (*start, name, *counts, *_overlap(found), *_thin(found), *_none(11))
+            yield (*start, name, *counts, *_overlap(found), *_thin(found), *_none(18))
 
 
 def _preservation(preservation: Preservation) -> Iterator[Sequence[_Cell]]:
@@ -115,19 +117,21 @@ def _thin(scores: StructureScores) -> list[_Cell]:
 
 
 def _compared(row: DownstreamRow) -> list[_Cell]:
-    against, gap = row.versus_source, row.gap_closed
-    tested = (
-        _none(7)
-        if against is None
-        else [
-            *_ends(against.difference),
-            against.p_value,
-            against.p_holm,
-            against.effect,
-            against.n_patients,
-        ]
-    )
-    return [*tested, *(_none(4) if gap is None else [gap.estimate, gap.low, gap.high, gap.refused])]
+    gap = row.gap_closed
+    closed = _none(4) if gap is None else [gap.estimate, gap.low, gap.high, gap.refused]
+    return [*_tested(row.versus_source), *closed, *_tested(row.versus_base)]
+
+
+def _tested(against: Against | None) -> list[_Cell]:
+    if against is None:
+        return _none(7)
+    return [
+        *_ends(against.difference),
+        against.p_value,
+        against.p_holm,
+        against.effect,
+        against.n_patients,
+    ]
 
 
 def _ends(interval: Interval | Share | None) -> list[_Cell]:

@@ -66,14 +66,18 @@ def mean_table(downstream: Downstream) -> Table:
 
 
 def difference_table(downstream: Downstream) -> Table:
-    """Every row against source only: difference, test, effect, and gap closed; scores of single seeds."""
-    rows = [_difference_row(row) for row in downstream.rows]
+    """Every row against source only, and rows with the adapter against the same without it."""
+    rows = [_difference_row(row, row.versus_source, closed=True) for row in downstream.rows]
+    adds = [_difference_row(row, row.versus_base) for row in downstream.rows if row.versus_base is not None]
+    sections = [Section("Against source only", tuple(rows))]
+    if adds:
+        sections.append(Section("What translating adds to the same row without it", tuple(adds)))
     columns = (
         "", "Difference in Dice", "p", "p, Holm", "Effect", "Patients", "Gap closed (%)",
     )  # fmt: skip
     notes = [
-        "Against source only, the same films: p by Wilcoxon's signed ranks on patients, then Holm's "
-        "correction for all rows; effect is the rank-biserial correlation, −1 to 1.",
+        "On the same films: p by Wilcoxon's signed ranks on patients, then Holm's correction for all rows of "
+        "a block; effect is the rank-biserial correlation, −1 to 1.",
     ]
     refused = by_reason(
         (row.name, row.gap_closed.refused)
@@ -81,7 +85,7 @@ def difference_table(downstream: Downstream) -> Table:
         if row.gap_closed and row.gap_closed.refused
     )
     notes += [sentence(f"Gap closed is refused for {said}") for said in refused]
-    return Table(columns, (Section("", tuple(rows)),), tuple(notes))
+    return Table(columns, tuple(sections), tuple(notes))
 
 
 def pixel_table(downstream: Downstream) -> Table:
@@ -191,12 +195,16 @@ def _structure_cells(scores: StructureScores, unit: str, thin: bool) -> tuple[st
     return (*_overlap_cells(scores, unit), *extra, *counts)
 
 
-def _difference_row(row: DownstreamRow) -> Row:
+def _difference_row(row: DownstreamRow, against: Against | None, *, closed: bool = False) -> Row:
+    return Row(row.name, (*_against_cells(against), _closed(row) if closed else ""), own=row.adapter)
+
+
+def _closed(row: DownstreamRow) -> str:
     gap = row.gap_closed
     closed = UNDEFINED if gap is None or gap.estimate is None else fixed(100 * gap.estimate, 0)
     if gap is not None and gap.low is not None and gap.high is not None:
         closed += f"\n{span(100 * gap.low, 100 * gap.high, 0)}"
-    return Row(row.name, (*_against_cells(row.versus_source), closed), own=row.adapter)
+    return closed
 
 
 def _pixel_row(row: DownstreamRow) -> Row:

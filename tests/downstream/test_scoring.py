@@ -159,6 +159,29 @@ def many(tmp_path):
 SPREAD = np.linspace(-0.02, 0.02, 12)
 
 
+def test_rows_with_the_adapter_are_compared_with_the_same_row_without_it(many):
+    source = np.stack([0.6 + SPREAD, 0.61 + SPREAD[::-1]])
+    table = made_up(
+        many,
+        [
+            (Row("source only"), source),
+            (Row("randomisation"), source + 0.15),
+            (Row("adapter", adapter=True, base="source only"), source + 0.02 + SPREAD[::-1] / 10),
+            (Row("adapter + randomisation", adapter=True, base="randomisation"), source + 0.14),
+            (Row("adapter + framing", adapter=True, base="framing"), source + 0.14),
+        ],
+    )
+    rows = {row["name"]: row["versus_base"] for row in table.describe()}
+    assert rows["source only"] is rows["randomisation"] is rows["adapter + framing"] is None  # no such base
+    assert rows["adapter"]["difference"]["estimate"] == pytest.approx(0.02, abs=0.005)
+    worse = rows["adapter + randomisation"]
+    assert worse["difference"]["estimate"] == pytest.approx(-0.01)
+    assert worse["effect"] == -1
+    raw = [rows[name]["p_value"] for name in ("adapter", "adapter + randomisation")]
+    found = [rows[name]["p_holm"] for name in ("adapter", "adapter + randomisation")]
+    assert found == adjust_holm(raw).tolist()  # of this family alone
+
+
 def test_gap_closed_tests_and_holm_are_over_patients_and_seeds(many):
     source = np.stack([0.6 + SPREAD, 0.61 + SPREAD[::-1]])
     table = made_up(
@@ -181,6 +204,7 @@ def test_gap_closed_tests_and_holm_are_over_patients_and_seeds(many):
     raw = [row["versus_source"]["p_value"] for row in (better, oracle, tool)]
     assert [row["versus_source"]["p_holm"] for row in (better, oracle, tool)] == adjust_holm(raw).tolist()
     assert tool["versus_source"]["effect"] == -1
+    assert better["versus_base"] is None
     assert better["per_seed_dice"] == pytest.approx([0.75, 0.76])
     assert [row.name for row in table.scored_rows(labels="film", folds="f")] == [
         "source only",

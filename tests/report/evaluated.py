@@ -70,6 +70,7 @@ def row(name: str, dice: float) -> dict[str, Any]:
         "fcn_score": {"pixel_accuracy": 0.97, "class_accuracy": dice, "class_iou": dice - 0.1},
         "per_seed_dice": [dice - 0.01, dice, dice + 0.01],
         "versus_source": None if name == "source only" else against,
+        "versus_base": against | {"p_holm": 0.25} if adapter and not shots else None,
         "gap_closed": None if gapless else dict.fromkeys(gap) | {"refused": refused} if refused else gap,
     }
 

@@ -49,15 +49,26 @@ def test_fewer_than_50_patients_are_marked_exploratory(evaluation):
 
 
 def test_differences_show_p_by_holm_effect_and_gap(evaluation):
-    rows = rows_of(difference_table(downstream_of(evaluation)))
+    table = difference_table(downstream_of(evaluation))
+    rows = {row.name: row for row in table.sections[0].rows}
     # 0.88 - 0.70 of a gap of 0.25 is 72 %
     assert rows[BEST].cells == ("+0.180\n+0.165 to +0.195", "<0.001", "0.005", "0.92", "30", "72\n62 to 82")
     assert rows["source only"].cells == ("–",) * 6
+    adds = {row.name: row for row in table.sections[1].rows}
+    assert table.sections[1].title == "What translating adds to the same row without it"
+    assert set(adds) == {"adapter", BEST}
+    assert adds[BEST].cells == ("+0.180\n+0.165 to +0.195", "<0.001", "0.250", "0.92", "30", "")
+
+
+def test_reports_that_know_no_such_difference_show_none(evaluation):
+    for row in evaluation["downstream"]["rows"]:
+        del row["versus_base"]
+    assert len(difference_table(downstream_of(evaluation)).sections) == 1
 
 
 def test_a_refused_gap_is_a_dash_with_its_reason_below(evaluation):
     table = difference_table(downstream_of(evaluation))
-    assert rows_of(table)["histogram"].cells[-1] == "–"
+    assert {row.name: row for row in table.sections[0].rows}["histogram"].cells[-1] == "–"
     assert "Gap closed is refused for histogram: the interval of the share has no ends." in table.notes
 
 

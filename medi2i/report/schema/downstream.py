@@ -114,6 +114,7 @@ class DownstreamRow(Part):
     fcn_score: FcnScore | None = None
     per_seed_dice: tuple[float | None, ...]
     versus_source: Against | None
+    versus_base: Against | None = None  # what translating adds to `base`
     gap_closed: RowGap | None
 
 
