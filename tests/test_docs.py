@@ -161,7 +161,7 @@ def test_every_preset_named_in_prose_exists(document: Path) -> None:
 
 @each_document
 def test_every_script_named_exists(document: Path) -> None:
-    for name in re.findall(r"(?<![\w/])scripts/([a-z_]+)", document.read_text("utf-8")):
+    for name in re.findall(r"(?<![\w/])scripts/([a-z_]+(?:/[a-z_]+)?)", document.read_text("utf-8")):
         assert (ROOT / "scripts" / name).is_file(), name
 
 
