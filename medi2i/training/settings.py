@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
@@ -32,7 +33,8 @@ class TrainingConfig(Config):
     gradient_norm: float | None = Field(default=None, gt=0)
     channels_last: bool = True
     log_every: int = Field(default=50, gt=0)
-    halve_when_out_of_memory: bool = False
+    # written down only where it is set: it came later, and what was trained without it counts as the same
+    halve_when_out_of_memory: bool = Field(default=False, exclude_if=operator.not_)
     validate_every: int = Field(default=250, gt=0)
     preview_every: int = Field(default=500, gt=0)
     minimum_gradient_correlation: float = Field(default=0.75, ge=-1, le=1)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from medi2i.adapters import Batch
+from medi2i.config import dump_config
 from medi2i.errors import EnvironmentProblemError
 from medi2i.training.settings import TrainingConfig
 from tests.training.toys import Numbers, run_training
@@ -66,3 +67,9 @@ def test_one_image_that_does_not_fit_ends_with_advice(tmp_path: Path):
 def test_other_errors_are_not_taken_for_it(tmp_path: Path):
     with pytest.raises(RuntimeError, match="shapes"):
         run_training(full_at(1, RuntimeError("shapes differ")), tmp_path, CONFIG)
+
+
+def test_settings_that_do_not_ask_for_it_are_written_as_before_it_existed():
+    assert "halve" not in dump_config(CONFIG)
+    asked = CONFIG.model_copy(update={"halve_when_out_of_memory": True})
+    assert "halve_when_out_of_memory: true" in dump_config(asked)
