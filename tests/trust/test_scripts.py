@@ -1,6 +1,7 @@
 """The checks of `scripts/trust` that take a moment are part of the tests."""
 
 import json
+import os
 import runpy
 import subprocess
 import sys
@@ -60,3 +61,12 @@ def test_all_libraries_are_known_and_have_a_licence_that_is_allowed(tmp_path):
 def test_which_licences_are_refused(licence, refused):
     script = runpy.run_path(str(SCRIPTS / "dependencies"))
     assert script["refused"](script["Library"]("x", "1", licence, "medi2i")) is refused
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="jobs are forked")
+def test_jobs_that_are_killed_go_on_to_the_same_bytes(tmp_path):
+    """The quick edition of two hundred trials: training twice, translating, synthesising."""
+    ended = run("kills", 4, "--seed", 5, "--out", tmp_path / "kills.json")
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    found = json.loads((tmp_path / "kills.json").read_text())
+    assert found["outcomes"] == {"train: the same": 2, "translate: the same": 1, "synthesize: the same": 1}
