@@ -143,8 +143,10 @@ def main() -> None:
     os.dup2(silent, 1)
     os.dup2(silent, 2)
     memory_bytes, seconds = (int(argument) for argument in sys.argv[1:3])
-    serve(sys.stdin.buffer, answers, memory_bytes=memory_bytes, seconds=seconds)
-    shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)  # a parent that was killed can't
+    try:
+        serve(sys.stdin.buffer, answers, memory_bytes=memory_bytes, seconds=seconds)
+    finally:
+        shutil.rmtree(os.environ["TMPDIR"], ignore_errors=True)  # a parent that was killed can't
 
 
 if __name__ == "__main__":

@@ -155,6 +155,30 @@ def test_a_child_leaves_nothing_and_ends_with_its_pool(film, tmp_path, monkeypat
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_a_parent_that_is_killed_in_the_middle_leaves_no_folder_behind(tmp_path):
+    image = np.random.default_rng(0).integers(0, 60000, (3000, 3000)).astype(np.uint16)
+    np.save(tmp_path / "large.npy", image)
+    script = (
+        "import tempfile, threading, os, signal, time\nfrom pathlib import Path\n"
+        f"tempfile.tempdir = {str(tmp_path / 'temporary')!r}\n"
+        "from medi2i.io.decoder_pool import decoders\n"
+        f"small, large = (Path({str(tmp_path)!r}) / name for name in ('small.npy', 'large.npy'))\n"
+        "decoders().read_radiograph(small)\n"
+        "threading.Timer(0.15, lambda: os.kill(os.getpid(), signal.SIGKILL)).start()\n"
+        "while True:\n    decoders().read_radiograph(large)\n"
+    )
+    np.save(tmp_path / "small.npy", image[:40, :30])
+    (tmp_path / "temporary").mkdir()
+    ended = subprocess.run([sys.executable, "-c", script], check=False)
+    assert ended.returncode == -signal.SIGKILL
+    for _ in range(200):
+        if not list((tmp_path / "temporary").iterdir()):
+            return
+        time.sleep(0.05)
+    pytest.fail("its temporary folder is left")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_ctrl_c_is_not_for_children_and_a_killed_parent_takes_them_along(film):
     script = (
         "import sys, os, signal, time\nfrom pathlib import Path\n"
