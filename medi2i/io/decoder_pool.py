@@ -137,8 +137,12 @@ class DecoderPool:
     def _take(self) -> _Child:
         with self._changed:
             self._changed.wait_for(lambda: self._idle or self._running < self._most)
-            if self._idle:
-                return self._idle.pop()
+            while self._idle:
+                child = self._idle.pop()
+                if child.is_alive():
+                    return child
+                child.end()  # ended from outside while it waited: no file's fault
+                self._running -= 1
             self._running += 1
         try:
             return _Child(self._command, self._memory_bytes, math.ceil(self._seconds) + 5)
@@ -214,6 +218,10 @@ class _Child:
     def number(self) -> int:
         """Of the process."""
         return self._process.pid
+
+    def is_alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.poll() is None
 
     def interrupt(self) -> None:
         """End the process at once; who waits for its answer gets none."""
