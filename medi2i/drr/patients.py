@@ -18,10 +18,11 @@ from medi2i.errors import (
     UnusableVolumeError,
     UsageError,
 )
-from medi2i.io.ct import NIFTI_SUFFIXES, VOLUME_SUFFIXES, read_ct
+from medi2i.io.ct import NIFTI_SUFFIXES, VOLUME_SUFFIXES
 from medi2i.io.ct_series import find_series_files, holds_dicom
+from medi2i.io.decoder_pool import volume_decoders
 from medi2i.io.label_names import find_label_table, read_label_names
-from medi2i.io.label_volumes import check_same_grid, read_label_map, read_structure_files, resample_labels
+from medi2i.io.label_volumes import check_same_grid, resample_labels
 from medi2i.volume import AIR_HU, LabelVolume, Volume
 
 _CT_NAMES = ("ct", "image")
@@ -131,7 +132,7 @@ def load_patient(
         InputError: a file is damaged or unfit, or the labels are of another grid.
         UsageError: a table of names can't be understood.
     """
-    volume = read_ct(files.ct, series=files.series)
+    volume = volume_decoders().read_ct(files.ct, series=files.series)
     labels = None if files.labels is None else _read_labels(files.labels, label_names)
     if labels is not None and files.labels is not None:
         if resample:
@@ -211,9 +212,10 @@ def _read_labels(path: Path, names: Mapping[int, str] | None) -> LabelVolume:
                 expected="one .nii.gz for each structure",
                 remedy="check the folder",
             )
-        return read_structure_files(files)
+        return volume_decoders().read_structure_files(path, files)
     table = find_label_table(path)
-    return read_label_map(path, None if table is None else read_label_names(table), default_names=names)
+    stated = None if table is None else read_label_names(table)
+    return volume_decoders().read_label_map(path, stated, default_names=names)
 
 
 def _patient_of(entry: Path, series: str | None) -> PatientFiles:

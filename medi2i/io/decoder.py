@@ -24,8 +24,11 @@ import numpy as np
 from medi2i.errors import Medi2iError
 from medi2i.io import read_radiograph
 from medi2i.io.acquisition import read_acquisition
+from medi2i.io.ct import read_ct
 from medi2i.io.guard import MAX_FILE_BYTES
+from medi2i.io.label_volumes import read_label_map, read_structure_files
 from medi2i.io.masks import read_mask_folder, read_mask_nifti
+from medi2i.volume import LabelVolume
 
 LENGTH = struct.Struct("<I")
 _STATM = Path("/proc/self/statm")  # sizes in pages: all, resident, ...; Linux alone
@@ -101,10 +104,37 @@ def _mask_nifti(path: Path, *, structures: Sequence[str]) -> Answer:
     return {}, (read_mask_nifti(path, tuple(structures)),)
 
 
+def _ct(path: Path, *, series: str | None) -> Answer:
+    volume = read_ct(path, series=series)
+    facts = {"affine": volume.affine.tolist(), "patient": volume.patient_id, "notes": volume.notes}
+    return facts, (volume.hounsfield, *(() if volume.padding is None else (volume.padding,)))
+
+
+def _label_map(path: Path, *, names: Mapping[str, str] | None, default_names: Mapping[str, str]) -> Answer:
+    return _labels(read_label_map(path, _by_value(names), default_names=_by_value(default_names)))
+
+
+def _structure_files(path: Path, *, files: Mapping[str, str]) -> Answer:
+    return _labels(read_structure_files({name: Path(file) for name, file in files.items()}))
+
+
+def _labels(found: LabelVolume) -> Answer:
+    facts = {"affine": found.affine.tolist(), "structures": found.structures, "notes": found.notes}
+    return facts, (found.codes, found.membership)
+
+
+def _by_value(names: Mapping[str, str] | None) -> dict[int, str] | None:
+    """JSON knows keys of text alone."""
+    return None if names is None else {int(value): name for value, name in names.items()}
+
+
 _KINDS: Mapping[str, Callable[..., Answer]] = {
     "radiograph": _radiograph,
     "mask_folder": _mask_folder,
     "mask_nifti": _mask_nifti,
+    "ct": _ct,
+    "label_map": _label_map,
+    "structure_files": _structure_files,
 }
 
 

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -25,22 +25,48 @@ import numpy as np
 from jaxtyping import Bool
 
 from medi2i import errors
-from medi2i.errors import EnvironmentProblemError, MaskMismatchError, UnreadableImageError
+from medi2i.errors import (
+    EnvironmentProblemError,
+    MaskMismatchError,
+    UnreadableImageError,
+    UnusableVolumeError,
+    UsageError,
+)
 from medi2i.image import Radiograph, RadiographHeader
+from medi2i.io.ct_checks import MAX_VOXELS
 from medi2i.io.decoder import read_frame, write_frame
 from medi2i.io.guard import MAX_PIXELS, RADIOGRAPH
+from medi2i.volume import LabelVolume, Volume
 
-MEMORY_BYTES = 4 << 30
-SECONDS = 60
+MEMORY_BYTES, SECONDS = 4 << 30, 60.0
+VOLUME_MEMORY_BYTES, VOLUME_SECONDS = 24 << 30, 900.0
 MOST_CHILDREN = min(os.cpu_count() or 1, 4)
 _REMEDY = "export the file again from its source, or leave it out"
-_ERRORS = {kind.__name__: kind for kind in (UnreadableImageError, MaskMismatchError, EnvironmentProblemError)}
+_ERRORS = {
+    kind.__name__: kind
+    for kind in (
+        UnreadableImageError,
+        UnusableVolumeError,
+        MaskMismatchError,
+        UsageError,
+        EnvironmentProblemError,
+    )
+}
 _PATIENCE_S = 1.0  # its pipe closes a moment before a dying process has ended
 _PIPE_BYTES = 1 << 20  # fewer turns between the processes for each image
 _WORTH_A_CHILD = 100  # files; one more child takes half a second to start
-_MOST_VALUES = 8 * MAX_PIXELS
+_MOST_VALUES = max(8 * MAX_PIXELS, MAX_VOXELS)
+_EXPECTED = {"ct": "a CT", "label_map": "a label map", "structure_files": "masks of structures"}
 _PARTS = ("subject", "found", "expected", "remedy")
-_TYPES = {"float32": np.dtype(np.float32), "bool": np.dtype(bool)}
+_TYPES: dict[str, Any] = {name: np.dtype(name) for name in ("float32", "uint16", "bool")}
+_ARRAYS = {  # how many an answer may have; none with an error
+    "radiograph": (0, 2),
+    "mask_folder": (0, 1),
+    "mask_nifti": (0, 1),
+    "ct": (0, 1, 2),
+    "label_map": (0, 2),
+    "structure_files": (0, 2),
+}
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -87,7 +113,7 @@ class DecoderPool:
             UnreadableImageError: as there; or decoding took too much memory or time, or ended its process.
             EnvironmentProblemError: no process can be started, or a decoder can't be imported.
         """
-        facts, (pixels, valid) = self._ask(path, "radiograph", 2, acquisition=acquisition)
+        facts, (pixels, valid) = self._ask(path, "radiograph", acquisition=acquisition)
         values = facts["header"]
         for key in ("spacing_mm", "value_range", "notes"):
             values[key] = None if values[key] is None else tuple(values[key])
@@ -100,10 +126,40 @@ class DecoderPool:
             MaskMismatchError, UnreadableImageError: as `read_mask_folder` and `read_mask_nifti`; or as above.
         """
         kind = "mask_folder" if path.is_dir() else "mask_nifti"
-        _, (masks,) = self._ask(path, kind, 1, structures=list(structures))
+        _, (masks,) = self._ask(path, kind, structures=list(structures))
         return masks
 
-    def _ask(self, path: Path, kind: str, arrays: int, **values: Any) -> tuple[dict[str, Any], Any]:
+    def read_ct(self, path: Path, *, series: str | None = None) -> Volume:
+        """As `medi2i.io.ct.read_ct`.
+
+        Raises:
+            UnreadableImageError, UnusableVolumeError: as there; or as above.
+        """
+        facts, arrays = self._ask(path, "ct", series=series)
+        padding = arrays[1] if len(arrays) > 1 else None
+        return Volume(arrays[0], np.array(facts["affine"]), padding, facts["patient"], tuple(facts["notes"]))
+
+    def read_label_map(
+        self, path: Path, names: Mapping[int, str] | None, *, default_names: Mapping[int, str] | None = None
+    ) -> LabelVolume:
+        """As `medi2i.io.label_volumes.read_label_map`.
+
+        Raises:
+            UnreadableImageError, UnusableVolumeError, MaskMismatchError: as there; or as above.
+        """
+        names = None if names is None else dict(names)
+        return _to_labels(*self._ask(path, "label_map", names=names, default_names=dict(default_names or {})))
+
+    def read_structure_files(self, folder: Path, files: Mapping[str, Path]) -> LabelVolume:
+        """As `medi2i.io.label_volumes.read_structure_files`; the folder is what errors name.
+
+        Raises:
+            UnreadableImageError, UnusableVolumeError, MaskMismatchError: as there; or as above.
+        """
+        paths = {name: os.fspath(path.absolute()) for name, path in files.items()}
+        return _to_labels(*self._ask(folder, "structure_files", files=paths))
+
+    def _ask(self, path: Path, kind: str, **values: Any) -> tuple[dict[str, Any], list[np.ndarray]]:
         child, late = self._take(), threading.Event()
         request = {"kind": kind, "path": os.fspath(path.absolute()), **values}
 
@@ -114,7 +170,7 @@ class DecoderPool:
         timer = threading.Timer(self._seconds, interrupt)
         timer.start()
         try:
-            answer = child.ask(request, arrays)
+            answer = child.ask(request)
         except (OSError, ValueError, KeyError, TypeError):  # it died, or speaks no sense
             answer = None
         except BaseException:
@@ -126,7 +182,7 @@ class DecoderPool:
         lost = answer is None or late.is_set() or answer[0]["last"]
         self._give_back(None if lost else child)
         if answer is None or late.is_set():
-            raise self._explain(path, child.kill(patience_s=_PATIENCE_S), late=late.is_set())
+            raise self._explain(path, kind, child.kill(patience_s=_PATIENCE_S), late=late.is_set())
         head, read = answer
         if lost:
             child.end()
@@ -159,12 +215,13 @@ class DecoderPool:
                 self._idle.append(child)
             self._changed.notify()
 
-    def _explain(self, path: Path, code: int, *, late: bool) -> UnreadableImageError:
+    def _explain(self, path: Path, kind: str, code: int, *, late: bool) -> UnreadableImageError:
         if late:
             found = f"a file whose decoding did not end within {self._seconds:g} s"
         else:
             found = f"a file that ended the process that decoded it ({_describe(code)})"
-        return UnreadableImageError(path, found=found, expected=RADIOGRAPH, remedy=_REMEDY)
+        expected = _EXPECTED.get(kind, RADIOGRAPH)
+        return UnreadableImageError(path, found=found, expected=expected, remedy=_REMEDY)
 
 
 class _Child:
@@ -196,7 +253,7 @@ class _Child:
                 remedy="end other programs, or raise the limit of processes",
             ) from error
 
-    def ask(self, request: dict[str, Any], arrays: int) -> tuple[dict[str, Any], list[np.ndarray]] | None:
+    def ask(self, request: dict[str, Any]) -> tuple[dict[str, Any], list[np.ndarray]] | None:
         """The answer to a request, and its arrays; None if the process died meanwhile.
 
         Raises:
@@ -210,8 +267,8 @@ class _Child:
         head = read_frame(answers)
         if head is None:
             return None
-        if len(head["arrays"]) != ("facts" in head) * arrays:
-            raise ValueError("another number of arrays")
+        if ("facts" in head) == ("error" in head) or len(head["arrays"]) not in _ARRAYS[request["kind"]]:
+            raise ValueError("no answer to this request")
         return head, [_read_array(answers, kind, shape) for kind, shape in head["arrays"]]
 
     @property
@@ -245,6 +302,12 @@ class _Child:
         return code
 
 
+def _to_labels(facts: dict[str, Any], arrays: list[np.ndarray]) -> LabelVolume:
+    codes, membership = arrays
+    affine, structures = np.array(facts["affine"]), tuple(facts["structures"])
+    return LabelVolume(codes, membership, structures, affine, tuple(facts["notes"]))
+
+
 def _read_array(stream: IO[bytes], kind: str, shape: Sequence[int]) -> np.ndarray:
     if math.prod(shape) > _MOST_VALUES:
         raise ValueError("more than any image has")
@@ -274,16 +337,25 @@ def _describe(code: int) -> str:
         return f"signal {-code}"
 
 
-_pools: dict[int, DecoderPool] = {}
+_pools: dict[tuple[int, float], DecoderPool] = {}
 
 
 def decoders() -> DecoderPool:
-    """The pool of this process; one that was forked gets its own."""
-    pool = _pools.get(os.getpid())
-    if pool is None:
-        pool = _pools[os.getpid()] = DecoderPool()
-        atexit.register(pool.allow, 0)
-    return pool
+    """The pool of this process for images and their masks; one that was forked gets its own."""
+    return _pool(MEMORY_BYTES, SECONDS)
+
+
+def volume_decoders() -> DecoderPool:
+    """The pool of this process for CTs and their labels, which may take more memory and time."""
+    return _pool(VOLUME_MEMORY_BYTES, VOLUME_SECONDS)
+
+
+def _pool(memory_bytes: int, seconds: float) -> DecoderPool:
+    key = (os.getpid(), seconds)
+    if key not in _pools:
+        _pools[key] = DecoderPool(memory_bytes=memory_bytes, seconds=seconds)
+        atexit.register(_pools[key].allow, 0)
+    return _pools[key]
 
 
 def read_ahead(items: Sequence[_Item], read: Callable[[_Item], _Result]) -> Generator[_Result]:

@@ -8,14 +8,17 @@ import threading
 import time
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 from tiny_data import make_scene, save_dicom, save_png
 
-from medi2i.errors import MaskMismatchError, UnreadableImageError
+from medi2i.errors import MaskMismatchError, UnreadableImageError, UnusableVolumeError
 from medi2i.io import read_radiograph
 from medi2i.io.acquisition import read_acquisition
+from medi2i.io.ct import read_ct
 from medi2i.io.decoder_pool import DecoderPool, decoders, read_ahead
+from medi2i.io.label_volumes import read_label_map, read_structure_files
 from medi2i.io.masks import write_mask_folder, write_mask_nifti
 
 SHAPE = (40, 30)
@@ -259,3 +262,56 @@ def test_damaged_files_in_a_folder_are_skipped_each_with_its_reason(tmp_path):
     rows, skipped = inspect_folder(discover(tmp_path), "target", IntensityConfig(), salt=b"s" * 16)
     assert [row.file for row in rows] == ["0.png", "1.png", "2.png", "4.png", "5.png"]
     assert [(one.file, "cannot be decoded" in one.reason) for one in skipped] == [("3.png", True)]
+
+
+def test_a_ct_and_its_labels_are_those_that_are_read_here(pool, tmp_path):
+    rng = np.random.default_rng(3)
+    cosine, sine = np.cos(0.04), np.sin(0.04)
+    affine = np.array(
+        [[-1.5, 0, 0, 10], [0, 2 * cosine, -3 * sine, -7], [0, 2 * sine, 3 * cosine, 1 / 3], [0, 0, 0, 1]]
+    )
+
+    def save(name: str, values: np.ndarray) -> Path:
+        nibabel.save(nibabel.Nifti1Image(values, affine), tmp_path / name)
+        return tmp_path / name
+
+    hounsfield = rng.integers(-1000, 1500, (12, 10, 8)).astype(np.int16)
+    ct = save("ct.nii.gz", hounsfield)
+    label_map = save("labels.nii.gz", rng.integers(0, 4, (12, 10, 8)).astype(np.uint8))
+    masks = {name: (rng.random((12, 10, 8)) > 0.5).astype(np.uint8) for name in ("heart", "lung")}
+    files = {name: save(f"{name}.nii.gz", mask) for name, mask in masks.items()}
+    found, wanted = pool.read_ct(ct), read_ct(ct)
+    np.testing.assert_array_equal(found.hounsfield, wanted.hounsfield)
+    np.testing.assert_array_equal(found.affine, wanted.affine)
+    assert (found.padding, found.notes, found.patient_id) == (None, wanted.notes, None)
+    names = {1: "heart", 2: "lung", 3: "liver"}
+    pairs = [
+        (pool.read_label_map(label_map, names), read_label_map(label_map, names)),
+        (
+            pool.read_label_map(label_map, None, default_names=names),
+            read_label_map(label_map, None, default_names=names),
+        ),
+        (pool.read_structure_files(tmp_path, files), read_structure_files(files)),
+    ]
+    for labels, expected in pairs:
+        np.testing.assert_array_equal(labels.codes, expected.codes)
+        np.testing.assert_array_equal(labels.membership, expected.membership)
+        np.testing.assert_array_equal(labels.affine, expected.affine)
+        assert (labels.structures, labels.notes) == (expected.structures, expected.notes)
+    save("ct.nii.gz", hounsfield.clip(0, 1))
+    with pytest.raises(UnusableVolumeError) as here:
+        read_ct(ct)
+    with pytest.raises(UnusableVolumeError) as there:
+        pool.read_ct(ct)
+    assert str(there.value) == str(here.value)
+
+
+def test_padding_of_a_scanner_comes_along(pool, tmp_path):
+    hounsfield = np.full((10, 10, 8), 40, dtype=np.int16)
+    hounsfield[:2], hounsfield[2:4] = -2000, -1000
+    path = tmp_path / "ct.nii.gz"
+    nibabel.save(nibabel.Nifti1Image(hounsfield, np.diag([-1.0, 1, 2, 1])), path)
+    found, wanted = pool.read_ct(path), read_ct(path)
+    assert wanted.padding is not None
+    np.testing.assert_array_equal(found.padding, wanted.padding)
+    np.testing.assert_array_equal(found.hounsfield, wanted.hounsfield)
