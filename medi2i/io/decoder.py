@@ -54,7 +54,7 @@ def serve(requests: IO[bytes], answers: IO[bytes], *, memory_bytes: int, seconds
         answer["arrays"] = [[array.dtype.name, list(array.shape)] for array in arrays]
         answer["last"] = _resident_bytes() > _MOST_KEPT
         write_frame(answers, answer)
-        for array in arrays:
+        for array in (array for array in arrays if array.nbytes):
             answers.write(np.ascontiguousarray(array).data)
         answers.flush()
         if answer["last"]:

@@ -230,9 +230,7 @@ class _Child:
     def __init__(self, command: Sequence[str], memory_bytes: int, seconds: int) -> None:
         # GDCM decodes through a file; of a child that had to be ended, nothing of an image may be left
         self._folder = tempfile.TemporaryDirectory(prefix="medi2i-decoder-", ignore_cleanup_errors=True)
-        imports = os.pathsep.join(
-            path or str(Path.cwd()) for path in sys.path
-        )  # what the parent would import
+        imports = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)  # those of the parent
         one = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         environment = os.environ | one | {"PYTHONPATH": imports, "TMPDIR": self._folder.name}
         try:
@@ -312,7 +310,7 @@ def _read_array(stream: IO[bytes], kind: str, shape: Sequence[int]) -> np.ndarra
     if math.prod(shape) > _MOST_VALUES:
         raise ValueError("more than any image has")
     array = np.empty(tuple(int(side) for side in shape), dtype=_TYPES[kind])
-    if stream.readinto(array.data.cast("B")) != array.nbytes:  # type: ignore[attr-defined]
+    if array.nbytes and stream.readinto(array.data.cast("B")) != array.nbytes:  # type: ignore[attr-defined]
         raise OSError("the process ended before its answer did")
     return array
 
