@@ -136,6 +136,7 @@ HARMLESS_WORDS = {
     "BurnedInAnnotation": _YES_NO,
     "LossyImageCompression": frozenset({"00", "01"}),
     "LossyImageCompressionMethod": _COMPRESSIONS,
+    "PixelSpacingCalibrationType": frozenset({"GEOMETRY", "FIDUCIAL"}),  # says which spacing is the patient's
 }
 HARMLESS_DX_WORDS = {
     "PositionerType": frozenset({"CARM", "COLUMN", "NONE"}),

@@ -95,6 +95,9 @@ def write_segmentation(
         shown = load_dataset(image)
         with decoding(image, "a DICOM header", quote=False):
             matrix = int(shown.Rows), int(shown.Columns)
+            # names of structures and of the patient may be of any language; highdicom knows few of the others
+            shown.decode()
+            shown.SpecificCharacterSet = "ISO_IR 192"
         _check(path, masks, structures, matrix)
         with decoding(image, "a DICOM header", quote=False):
             content = _encode(shown, masks, structures)

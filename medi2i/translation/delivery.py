@@ -43,6 +43,13 @@ class Delivery:
         """Hash of the input's content, as it may be written."""
         return row.sha256 if self.pseudonyms is None else self.pseudonyms.digest(row.sha256)
 
+    def cover_facts(self, look: Look) -> dict[str, Any]:
+        """What provenance says of a look; hashes of its references as those of inputs are written."""
+        if self.pseudonyms is None or "references" not in look.facts:
+            return dict(look.facts)
+        hashes = [self.pseudonyms.digest(one) for one in look.facts["references"]]
+        return {**look.facts, "references": hashes}
+
     def options(
         self, row: ManifestRow, origin: dict[str, Any], direction: Direction, look: Look
     ) -> WriteOptions:

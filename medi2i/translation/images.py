@@ -145,7 +145,7 @@ def _translate_one(
         "output_sha256": file_sha256(path),
         "direction": direction,
         **translator.origin,
-        **look.facts,
+        **delivery.cover_facts(look),
         **how,
         "input_intensity": incoming.to_dict(),
         "output_intensity": outgoing.to_dict(),

@@ -113,8 +113,15 @@ def require_direction(translator: Translator, direction: Direction) -> None:
     """Refuse a way that the method does not go before anything is read or written.
 
     Raises:
-        UsageError: it has no way back.
+        UsageError: there is no such way, or the method has none back.
     """
+    if direction not in get_args(Direction):  # of Python callers: the command line knows its choices
+        raise UsageError(
+            "direction",
+            found=repr(direction),
+            expected=" or ".join(map(repr, get_args(Direction))),
+            remedy="correct it",
+        )
     if direction == "target-to-source" and not translator.adapter.bidirectional:
         raise UsageError(
             f"--direction {direction}",

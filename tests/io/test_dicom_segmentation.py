@@ -99,3 +99,28 @@ def test_without_highdicom_the_error_says_how_to_get_it(tmp_path, masks, patient
     monkeypatch.setattr(dicom_segmentation.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(EnvironmentProblemError, match=r"pip install 'medi2i\[dicom\]'"):
         write_segmentation(tmp_path / "seg.dcm", masks, NAMES, image=patient_image)
+
+
+@needs_highdicom
+@pytest.mark.parametrize(
+    "sets", [["", "ISO 2022 IR 87"], ["", "ISO 2022 IR 149"], "ISO_IR 6", "ISO 2022 IR 100", "", None]
+)
+def test_any_character_set_of_the_image_has_a_segmentation_and_any_name_a_label(make_dicom, tmp_path, sets):
+    empty = ("PatientBirthDate", "PatientSex", "StudyDate", "StudyTime", "StudyID", "AccessionNumber")
+    codes = np.arange(80, dtype=np.uint16).reshape(8, 10)
+    image = make_dicom(codes, ReferringPhysicianName="", **dict.fromkeys(empty, ""))
+    dataset = dcmread(image)
+    dataset.PatientName = "Yamada^Tarou=山田^太郎" if isinstance(sets, list) and "87" in sets[1] else "Doe^J"
+    if sets is None:
+        dataset.pop("SpecificCharacterSet", None)
+    else:
+        dataset.SpecificCharacterSet = sets
+    dataset.save_as(image)
+    wanted = str(dcmread(image).PatientName)
+    masks = np.zeros((2, 8, 10), dtype=bool)
+    masks[0, 2:5], masks[1, :, 3] = True, True
+    write_segmentation(tmp_path / "seg.dcm", masks, ("心臓", "größe"), image=image)
+    written = dcmread(tmp_path / "seg.dcm")
+    assert [segment.SegmentLabel for segment in written.SegmentSequence] == ["心臓", "größe"]
+    assert str(written.PatientName) == wanted
+    np.testing.assert_array_equal(written.pixel_array.reshape(masks.shape).astype(bool), masks)

@@ -1,7 +1,10 @@
 """Each format as the tool it is for reads it."""
 
+import csv
 import importlib.util
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -9,6 +12,7 @@ import pytest
 import SimpleITK
 from tiny_data import SOURCE_SHAPE, STRUCTURES, load_png, make_masks
 
+from medi2i.data.dataset_folder import discover
 from medi2i.errors import ConfigError, UsageError
 from medi2i.synthesis import SynthesizeConfig
 from medi2i.synthesis.formats import WRITERS, make_writer
@@ -430,3 +434,17 @@ def test_unknown_spacing_is_1_mm_in_nifti_and_nothing_elsewhere(tmp_path):
     assert json.loads((tmp_path / "png" / "dataset.json").read_text())["convention"] == "film"
     file = next((tmp_path / "nnunet").glob("*/imagesTr/*"))
     assert read(file)[0].GetSpacing() == (1.0, 1.0)
+
+
+def test_views_with_commas_and_quotes_are_read_again(styled_run, domains_folder, tmp_path):
+    source = shutil.copytree(domains_folder / "src", tmp_path / "src")
+    names = sorted(path.name for path in (source / "images").iterdir())
+    views = {name: 'AP, "supine"' if number % 2 else "PA" for number, name in enumerate(names)}
+    with (source / "attributes.csv").open("w", newline="") as stream:
+        csv.writer(stream).writerows([("file", "view"), *views.items()])
+    make_set(styled_run, source, tmp_path / "set")
+    rows = {row["files"][0]: row for row in manifest(tmp_path / "set")}
+    found = {f"images/{item.relative}": item.attributes["view"] for item in discover(tmp_path / "set").items}
+    assert set(found.values()) == {"PA", 'AP, "supine"'}
+    for name, view in found.items():
+        assert view == views[Path(rows[name]["source"]["file"]).name]

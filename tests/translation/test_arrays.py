@@ -214,3 +214,15 @@ def test_a_transform_goes_to_worker_processes_without_its_network(runs, film):
     assert len(content) < 10_000
     again = pickle.loads(content)({"image": load(film)})["image"]  # noqa: S301
     torch.testing.assert_close(again, first)
+
+
+@pytest.mark.parametrize("direction", ["source_to_target", "backwards"])
+def test_a_direction_that_is_none_is_refused_and_not_guessed(direction, runs, tmp_path):
+    with pytest.raises(UsageError, match="'source-to-target' or 'target-to-source'"):
+        translate_array(load_translator(runs["cyclegan"], device="cpu"), ARRAYS[0], direction=direction)
+    np.save(tmp_path / "one.npy", ARRAYS[0])
+    with pytest.raises(UsageError, match="direction"):
+        translate(
+            runs["cyclegan"], tmp_path / "one.npy", out=tmp_path / "out", direction=direction, device="cpu"
+        )
+    assert not (tmp_path / "out").exists()

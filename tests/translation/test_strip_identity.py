@@ -11,12 +11,14 @@ import pytest
 from dicom_tools import validation_errors
 from planted import DATE, HEADER, NAME, STRUCTURES, UID, write_planted_dicom, write_planted_folder
 from pydicom import dcmread
+from tiny_data import make_scene, save_dicom, save_png
 
 from medi2i.data.dataset_folder import discover
-from medi2i.data.manifest import load_masks, read_manifest
+from medi2i.data.manifest import file_sha256, load_masks, read_manifest
 from medi2i.data.outputs import read_provenance
 from medi2i.io import read_radiograph
 from medi2i.io.dicom_attributes import KEPT_ACQUISITION, KEPT_PATIENT_AND_STUDY
+from tests.exporters.untrained import make_run
 
 HAS_HIGHDICOM = importlib.util.find_spec("highdicom") is not None
 IDENTITY = (HEADER, DATE, UID.rpartition(".")[2])
@@ -208,3 +210,31 @@ def test_a_drr_of_another_program_is_never_put_into_its_patient(identity_run, tm
     path.unlink()
     assert run_cli(*run).code == 0
     assert dcmread(path).PatientID == derived.PatientID  # though the salt was another
+
+
+def test_the_spacing_of_a_calibrated_film_stays(identity_run, tmp_path, run_cli):
+    codes = np.arange(24 * 30, dtype=np.uint16).reshape(24, 30)
+    facts = {"PixelSpacing": [0.1, 0.12], "PixelSpacingCalibrationType": "GEOMETRY"}
+    film = save_dicom(tmp_path / "film.dcm", codes, **facts)
+    before = read_radiograph(film).header.spacing_mm
+    assert before == (0.1, 0.12)  # and not ImagerPixelSpacing's
+    given = ("--strip-identity", "--key", tmp_path / "key.json", "--device", "cpu")
+    assert run_cli("translate", identity_run, film, "--out", tmp_path / "out", *given).code == 0
+    assert read_radiograph(tmp_path / "out" / "images" / "img-000001.dcm").header.spacing_mm == before
+
+
+def test_references_are_named_by_keyed_hashes(tmp_path, run_cli):
+    run = make_run(tmp_path / "run", "munit")
+    folder = tmp_path / "films"
+    for number in range(2):
+        save_png(folder / f"doe_{number}.png", make_scene(number, (40, 40)))
+    given = ("--strip-identity", "--key", tmp_path / "key.json", "--device", "cpu", "--out", tmp_path / "out")
+    style = ("--style", "reference", "--reference", folder / "doe_0.png")
+    ended = run_cli("translate", run, folder, *style, *given)
+    assert ended.code == 0, ended.err
+    records = read_provenance(tmp_path / "out")
+    assert {len(record["references"]) for record in records} == {1}
+    plain = file_sha256(folder / "doe_0.png")
+    assert not any(plain in path.read_text("utf-8") for path in (tmp_path / "out").glob("*.json*"))
+    # keyed alike: the input that is its own reference can be told within this translation, and nowhere else
+    assert records[0]["references"][0] in {record["input_sha256"] for record in records}

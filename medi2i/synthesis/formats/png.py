@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -84,4 +86,6 @@ def _attributes(entries: Entries) -> Iterator[str]:
     yield "file,view\n"
     for entry in entries():
         if entry["view"] is not None:
-            yield f"{entry['name']},{entry['view']}\n"
+            line = io.StringIO()
+            csv.writer(line, lineterminator="\n").writerow((entry["name"], entry["view"]))
+            yield line.getvalue()
