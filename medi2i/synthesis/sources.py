@@ -7,12 +7,13 @@ import json
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from medi2i.data.dataset_folder import discover
-from medi2i.data.manifest import ManifestRow, Skipped, inspect_folder, load_masks
+from medi2i.data.manifest import ManifestRow, Skipped, file_sha256, inspect_folder, load_masks
 from medi2i.data.split import group_patients, require_no_leak
 from medi2i.data.table_files import read_json
 from medi2i.data.tables import SPLITS
@@ -44,11 +45,19 @@ class Sources:
     convention: str | None
     skipped: tuple[Skipped, ...]
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
-        """Hash of which images with which masks are whose and on which side."""
+        """Hash of all that a set takes from its sources: images, masks, spacing, whose and on which side."""
         facts = [
-            (row.file, row.sha256, row.mask, row.split, patient)
+            (
+                row.file,
+                row.sha256,
+                *(_content(self.root, name) for name in (row.mask, row.valid)),
+                row.spacing_mm,
+                row.attributes,
+                row.split,
+                patient,
+            )
             for row, patient in zip(self.rows, self.patients, strict=True)
         ]
         return hashlib.sha256(json.dumps([facts, self.structures]).encode()).hexdigest()
@@ -70,6 +79,15 @@ class Sources:
         """
         planes = masks_of_row(self.rows[number], self.root)
         return frozenset(name for name, plane in zip(self.structures, planes, strict=True) if plane.any())
+
+
+def _content(root: Path, name: str | None) -> list[str] | None:
+    """Names and hashes of a mask's files."""
+    if name is None:
+        return None
+    path = root / name
+    files = sorted(path.glob("*.png")) if path.is_dir() else [path]
+    return [f"{file.name}:{file_sha256(file)}" for file in files]
 
 
 def masks_of_row(row: ManifestRow, root: Path) -> np.ndarray:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_data import STRUCTURES, load_png, make_masks, write_source
+from tiny_data import SOURCE_SHAPE, STRUCTURES, load_png, make_masks, write_source
 
 from medi2i.data.dataset_folder import discover
 from medi2i.data.manifest import load_masks, load_radiograph
@@ -27,6 +27,7 @@ from medi2i.errors import (
 )
 from medi2i.evaluation import read_results, write_results
 from medi2i.io.hold import hold_folder
+from medi2i.io.masks import write_mask_nifti
 from medi2i.synthesis import SynthesizeConfig, synthesize
 from medi2i.synthesis.making import Maker
 from medi2i.synthesis.records import UNFINISHED
@@ -403,3 +404,21 @@ def test_gated_random_looks_are_let_through(evaluated_run, source, tmp_path):
     assert {row["gate"]["passed"] for row in manifest(out)} == {True}
     assert len({row["appearance_seed"] for row in manifest(out)}) == 4
     assert json.loads((out / "synthesis.json").read_text())["runs"][0]["gate"]["side_px"] == 64
+
+
+@pytest.mark.parametrize("changed", ["mask", "spacing"])
+def test_a_set_is_not_gone_on_with_from_sources_that_were_changed(changed, styled_run, source, tmp_path):
+    own = shutil.copytree(source, tmp_path / "src")
+    make_set(styled_run, own, tmp_path / "set", count=6, shard=(1, 2))
+    if changed == "mask":
+        for path in (own / "masks").iterdir():
+            shape = tuple(load_masks(path, STRUCTURES, SOURCE_SHAPE).shape)
+            path.unlink() if path.is_file() else shutil.rmtree(path)
+            write_mask_nifti(path, np.zeros(shape, dtype=bool), spacing_mm=None)
+    else:
+        text = (own / "dataset.json").read_text()
+        assert "spacing_mm" in text
+        facts = json.loads(text) | {"spacing_mm": [1.0, 1.5]}
+        (own / "dataset.json").write_text(json.dumps(facts))
+    with pytest.raises(OutputExistsError, match="a set of other settings, sources or runs"):
+        make_set(styled_run, own, tmp_path / "set", count=6)
