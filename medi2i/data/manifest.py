@@ -8,7 +8,6 @@ import hmac
 import json
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from medi2i.image import (
     fit_intensity,
 )
 from medi2i.io.atomic import write_text_atomically
-from medi2i.io.decoder_pool import decoders, read_ahead
+from medi2i.io.decoder_pool import decoders, read_all
 
 _MOST_NOTES = 8
 
@@ -96,8 +95,7 @@ def inspect_folder(
         MaskMismatchError: a mask doesn't fit its image.
     """
 
-    def look(numbered: tuple[int, DatasetItem]) -> ManifestRow | Skipped:
-        index, item = numbered
+    def look(index: int, item: DatasetItem) -> ManifestRow | Skipped:
         try:
             radiograph, known = load_described(item, acquisition=bool(attributes))
         except UnreadableImageError as error:
@@ -109,16 +107,9 @@ def inspect_folder(
         known = {name: v for name, v in {**known, **item.attributes}.items() if name in attributes}
         return dataclasses.replace(row, attributes=known)
 
-    rows: list[ManifestRow] = []
-    skipped: list[Skipped] = []
-    with closing(read_ahead(list(enumerate(folder.items)), look)) as found:
-        for done, one in enumerate(found, start=1):
-            if isinstance(one, Skipped):
-                skipped.append(one)
-            else:
-                rows.append(one)
-            if progress is not None:
-                progress(done, len(folder.items))
+    found = read_all(folder.items, look, progress)
+    rows = [one for one in found if isinstance(one, ManifestRow)]
+    skipped = [one for one in found if isinstance(one, Skipped)]
     return rows, skipped
 
 

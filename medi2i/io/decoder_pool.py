@@ -17,7 +17,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -376,3 +376,27 @@ def read_ahead(items: Sequence[_Item], read: Callable[[_Item], _Result]) -> Gene
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
         decoders().allow(1)
+
+
+def read_all(
+    items: Sequence[_Item],
+    read: Callable[[int, _Item], _Result],
+    progress: Callable[[int, int], None] | None = None,
+) -> list[_Result]:
+    """What `read` makes of the number and the item, of all items in order, read ahead.
+
+    Args:
+        items: to be read.
+        read: called in other threads.
+        progress: told the number of items done and their total, in this thread.
+
+    Raises:
+        Whatever `read` or `progress` raises; the rest is not read then.
+    """
+    results = []
+    with closing(read_ahead(list(enumerate(items)), lambda numbered: read(*numbered))) as found:
+        for result in found:
+            results.append(result)
+            if progress is not None:
+                progress(len(results), len(items))
+    return results

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 import json
 from collections.abc import Callable
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from medi2i.data.manifest import file_sha256, load_described, load_masks
 from medi2i.data.table_files import read_json
 from medi2i.errors import MaskMismatchError, UnreadableImageError
 from medi2i.image import Domain, Radiograph, SpacingMm
-from medi2i.io.decoder_pool import read_ahead
+from medi2i.io.decoder_pool import read_all
 from medi2i.preflight.looks import make_thumbnail
 from medi2i.preflight.masks import MaskFacts, measure_masks
 from medi2i.preflight.writing import Writing, find_writing
@@ -125,8 +124,7 @@ def survey_folder(
         progress: told the number of images done and their total.
     """
 
-    def look(numbered: tuple[int, DatasetItem]) -> ImageFacts | Unusable:
-        number, item = numbered
+    def look(number: int, item: DatasetItem) -> ImageFacts | Unusable:
         name, file = f"{domain}-{number:04d}", item.path.relative_to(folder.root).as_posix()
         try:
             return _survey_image(item, name, file, folder.structures, salt)
@@ -135,16 +133,9 @@ def survey_folder(
         except MaskMismatchError as error:  # the valid area's; masks of structures are looked at below
             return Unusable(name, file, f"its valid area has {error.found}")
 
-    images: list[ImageFacts] = []
-    unusable: list[Unusable] = []
-    with closing(read_ahead(list(enumerate(folder.items)), look)) as found:
-        for done, one in enumerate(found, start=1):
-            if isinstance(one, Unusable):
-                unusable.append(one)
-            else:
-                images.append(one)
-            if progress is not None:
-                progress(done, len(folder.items))
+    found = read_all(folder.items, look, progress)
+    images = [one for one in found if isinstance(one, ImageFacts)]
+    unusable = [one for one in found if isinstance(one, Unusable)]
     stated = read_json(folder.root / "dataset.json").get("convention")
     convention = stated if stated in ("projected", "film", "both") else None
     return DomainFacts(domain, tuple(images), tuple(unusable), folder.structures, convention)
