@@ -156,15 +156,16 @@ def tell_others(folder: DatasetFolder, *, named: bool = True) -> None:
 
 def _find_images(images: Path, *, excluded: tuple[Path, ...]) -> tuple[list[Path], tuple[Path, ...]]:
     # a run, a translation or a synthetic set written below a domain's folder is no part of the domain
-    outputs = {path.parent for mark in _OUTPUT_MARKS for path in images.rglob(mark)} - {images}
+    everything = sorted(images.rglob("*"))
+    outputs = {path.parent for path in everything if path.name in _OUTPUT_MARKS} - {images}
     excluded = (*excluded, *outputs)
-    files = sorted(
+    files = [
         path
-        for path in images.rglob("*")
+        for path in everything
         if not any(part.startswith(".") for part in path.relative_to(images).parts)
         and not any(path.is_relative_to(folder) for folder in excluded)
         and (path.is_file() or path.is_symlink())
-    )
+    ]
     paths = [path for path in files if is_image(path)]
     known = set(paths)
     others = (path for path in files if path not in known and not path.is_dir() and not is_document(path))
